@@ -1,0 +1,27 @@
+"""What is done to an image: deformations, noise and controls, each drawn from an explicit source of randomness."""
+
+from poolscope.perturb.affine import Rotation, Scaling, Shear, Translation
+from poolscope.perturb.blur import ResamplingBlur
+from poolscope.perturb.deformation import Deformation
+from poolscope.perturb.diffeomorphism import Diffeomorphism
+from poolscope.perturb.folding import fold_fraction, least_jacobian, temperature_range
+from poolscope.perturb.noise import GaussianNoise, MatchedNoise, Noise, SpectrumMatchedNoise
+from poolscope.perturb.warping import warp
+
+__all__ = [
+    "Deformation",
+    "Diffeomorphism",
+    "GaussianNoise",
+    "MatchedNoise",
+    "Noise",
+    "ResamplingBlur",
+    "Rotation",
+    "Scaling",
+    "Shear",
+    "SpectrumMatchedNoise",
+    "Translation",
+    "fold_fraction",
+    "least_jacobian",
+    "temperature_range",
+    "warp",
+]

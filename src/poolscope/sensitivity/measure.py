@@ -1,0 +1,428 @@
+"""Measuring D, G and R of a model, layer by layer, in one streaming pass."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from poolscope._checks import check_images
+from poolscope.perturb import Diffeomorphism, MatchedNoise
+from poolscope.probe import Layer, select, survey, unwrap
+from poolscope.sensitivity.perturbing import DeformationLike, NoiseLike, Perturber
+from poolscope.sensitivity.prepare import (
+    BatchNorm,
+    MemoryFormat,
+    Precision,
+    batch_norm,
+    borrowed,
+    choose_device,
+    working_dtype,
+)
+from poolscope.sensitivity.progress import Progress
+from poolscope.sensitivity.result import COLUMNS, Result
+from poolscope.sensitivity.source import LoaderSource, Source, open_source
+from poolscope.sensitivity.sums import REFERENCE_IMAGES, LayerSums, Readout
+
+if TYPE_CHECKING:
+    import torch.distributed
+
+_CPU_BYTES = 24 * 2**20  # of the largest layer's stacked batch; larger ones only cost page faults
+_GPU_BYTES = 2**30
+
+
+@dataclass
+class Settings:
+    """How to measure, checked before any work starts; see ``measure``."""
+
+    perturber: Perturber
+    layers: str | Sequence[str]
+    batch_size: int | Literal["auto"]
+    device: str | torch.device
+    precision: Precision
+    readout: Readout
+    bn: BatchNorm
+    memory_format: MemoryFormat
+    progress: bool
+    identical_pairs: bool
+    most_images: int | None
+
+
+def measure(
+    model: nn.Module,
+    images: object,
+    deformation: DeformationLike | None = None,
+    noise: NoiseLike | None = None,
+    *,
+    layers: str | Sequence[str] = "auto",
+    draws: int = 1,
+    seed: int = 0,
+    batch_size: int | Literal["auto"] = "auto",
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
+    readout: Readout = "values",
+    bn: BatchNorm = "eval",
+    memory_format: MemoryFormat = "contiguous",
+    protocol: Literal["text", "published"] = "text",
+    progress: bool = True,
+    name: str | None = None,
+    variant: str = "given",
+    process_group: torch.distributed.ProcessGroup | Literal["world"] | None = None,
+) -> Result:
+    """Measure how much each layer of ``model`` reacts to deformations (D), to noise (G), and their ratio R = D / G.
+
+    D = E|f(τx) - f(x)|² / E|f(x1) - f(x2)|², G = E|f(x+η) - f(x)|² / E|f(x1) - f(x2)|² (equation 1), f each layer's
+    representation; averages over images and draws, the denominator over pairs of different images. One pass over the
+    images, one forward of [x; τx; x + η] a batch, memory independent of their number. The model, the random state and the
+    images come back as they were.
+
+    Args:
+        model: any ``nn.Module`` that takes images; compiled ones are measured through the original.
+        images: tensor ``[N, C, H, W]``, floating point and normalised as the model wants; a map-style data set of images
+            or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name.
+        deformation: τ (default: ``Diffeomorphism()``), or any callable ``(images, *, generator) -> images``.
+        noise: η (default: ``MatchedNoise()``), or any callable ``(images, moved, *, generator) -> images + noise``.
+        layers: which representations: ``"activations"``, ``"weights"``, ``"blocks"``, ``"all"``, a regular expression or
+            names; ``"auto"``: blocks for attention models, activations otherwise. See ``poolscope.probe.select``.
+        draws: perturbations an image.
+        seed: of the counter-based generator; perturbations depend on (seed, image index, draw) alone.
+        batch_size: images a forward, or ``"auto"``. Out of memory on a GPU, it is halved.
+        device: where to run; ``"auto"``: the model's device, or a GPU if there is one.
+        precision: ``"float32"``, ``"float64"``, or ``"bf16-mixed"`` (autocast; differences below its rounding are lost:
+            at 0.01 pixels D is off by 20 %).
+        readout: ``"values"``; or ``"channel_mean"``, the mean over channels of the activations (the authors' mean channel
+            in section 4).
+        bn: batch normalisation by its running statistics (``"eval"``), by statistics estimated anew on these images
+            (``"reestimate"``), or by each batch's own (``"batch"``, as the authors treat fresh networks; the result then
+            depends on the batch size).
+        memory_format: ``"channels_last"`` is faster for most convolutional networks.
+        protocol: ``"text"``; or ``"published"``: as the authors' code does, the first 500 images in float64, δ = 1 and
+            c = 3 unless a deformation is given, pairs i = j counted in the denominator (D and G larger by N / (N - 1)).
+        progress: show progress with the time left, if standard error is a terminal.
+        name: the table's ``model`` column (default: the model's own name).
+        variant: the table's ``variant`` column.
+        process_group: share the images among these processes (``"world"``: all); each gets the whole table.
+
+    Returns:
+        ``Result`` with one row for the input and one a layer.
+
+    Raises:
+        TypeError: a scripted model, images that are not floating point, or arguments of a wrong type.
+        ValueError: anything that cannot be measured, with the rule and the value: fewer than two images, constant images,
+            shapes the model cannot take, unknown layers, ….
+
+    Source: equation 1; conventions where text and published code differ are in the arguments above.
+    """
+    settings = make_settings(
+        deformation, noise, layers, draws, seed, batch_size, device, precision, readout, bn, memory_format, protocol, progress
+    )
+    source = open_source(images)
+    with Session(model, source, settings) as session:
+        total = session.total()
+        rank, world = _rank_and_world(process_group)
+        group = None if process_group == "world" else process_group
+        if world > 1:
+            session.sums.share_centres(group)
+        with Progress(total, f"measuring {name or _name_of(model)}", enabled=progress and rank == 0) as bar:
+            for part, indices in session.pieces(rank, world):
+                session.process(part, indices)
+                bar.advance(len(part) * world)
+        if world > 1:
+            session.sums.gather(group)
+        return session.result(name or _name_of(model), variant)
+
+
+def make_settings(
+    deformation: DeformationLike | None = None,
+    noise: NoiseLike | None = None,
+    layers: str | Sequence[str] = "auto",
+    draws: int = 1,
+    seed: int = 0,
+    batch_size: int | Literal["auto"] = "auto",
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
+    readout: Readout = "values",
+    bn: BatchNorm = "eval",
+    memory_format: MemoryFormat = "contiguous",
+    protocol: Literal["text", "published"] = "text",
+    progress: bool = True,
+) -> Settings:
+    """Check the arguments of ``measure`` and fill in what they leave open."""
+    for what, word, words in (
+        ("readout", readout, ("values", "channel_mean")),
+        ("bn", bn, ("eval", "reestimate", "batch")),
+        ("memory_format", memory_format, ("contiguous", "channels_last")),
+        ("protocol", protocol, ("text", "published")),
+    ):
+        if word not in words:
+            raise ValueError(f"{what} must be one of {', '.join(words)}; got {word!r}")
+    if batch_size != "auto" and (not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1):
+        raise ValueError(f'batch_size must be "auto" or a whole number of images, 1 or more; got {batch_size!r}')
+    published = protocol == "published"
+    if published:
+        precision = "float64"
+        deformation = deformation if deformation is not None else Diffeomorphism.published(delta=1.0, cutoff=3)
+    working_dtype(precision)
+    perturber = Perturber(
+        Diffeomorphism() if deformation is None else deformation, MatchedNoise() if noise is None else noise, seed, draws
+    )
+    return Settings(
+        perturber=perturber,
+        layers=layers,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        readout=readout,
+        bn=bn,
+        memory_format=memory_format,
+        progress=progress,
+        identical_pairs=published,
+        most_images=500 if published else None,
+    )
+
+
+class Session:
+    """One model borrowed for one measurement: a context that hands it back on every way out."""
+
+    def __init__(self, model: nn.Module, source: Source, settings: Settings):
+        self.original = model
+        self.model = unwrap(model)
+        self.source = source
+        self.settings = settings
+        self.device = choose_device(settings.device, self.model)
+        self.dtype = working_dtype(settings.precision)
+
+    def __enter__(self) -> Session:
+        import contextlib
+
+        settings = self.settings
+        with contextlib.ExitStack() as stack:
+            reference = self._reference()
+            stack.enter_context(borrowed(self.model, self.device, self.dtype, settings.memory_format))
+            autocast = torch.bfloat16 if settings.precision == "bf16-mixed" else None
+            self.layers = self._select(reference, autocast)
+            self.batch_size = self._batch_size() if settings.batch_size == "auto" else settings.batch_size
+            self.sums = LayerSums(
+                self.model,
+                self.layers,
+                draws=settings.perturber.draws,
+                readout=settings.readout,
+                autocast=autocast,
+                image_shape=(reference.shape[-2], reference.shape[-1]),
+                reference=reference,
+                reference_leads=not (isinstance(self.source, LoaderSource) and self.source.shuffles),
+            )
+            stack.enter_context(batch_norm(self.model, settings.bn, self.sums.parts, self._clean_batches()))
+            stack.enter_context(self.sums.watching())
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exit.__exit__(*error)  # type: ignore[arg-type]
+
+    def total(self) -> int | None:
+        """Return the number of images that will be measured, if it is known."""
+        total, most = self.source.total(), self.settings.most_images
+        return total if most is None else most if total is None else min(total, most)
+
+    def pieces(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's share of images and indices."""
+        left = self.settings.most_images
+        for number, (images, indices) in enumerate(self.source.batches(self.batch_size)):
+            if left is not None:
+                images, indices = images[:left], indices[:left]
+                left -= len(images)
+            if len(images) and number % world == rank:
+                yield images, indices
+            if left == 0:
+                return
+
+    def process(self, images: Tensor, indices: Tensor) -> Tensor:
+        """Perturb, run and count a batch; out of memory, in smaller and smaller parts.
+
+        Returns:
+            Per-image powers, float64 ``[layers, 3, B]``.
+        """
+        if images.shape[1:] != self.sums.reference.shape[1:]:
+            raise ValueError(
+                f"all images must have the shape of the first, {tuple(self.sums.reference.shape[1:])}; "
+                f"got {tuple(images.shape[1:])}"
+            )
+        powers, start = [], 0
+        while start < len(images):
+            stop = min(start + self.batch_size, len(images))
+            try:
+                powers.append(self.sums.process(self.stacked(images[start:stop], indices[start:stop])))
+            except torch.OutOfMemoryError:
+                self.sums.forget()
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            start = stop
+        return torch.cat(powers, dim=-1)
+
+    def stacked(self, images: Tensor, indices: Tensor) -> Tensor:
+        """Return [x; τx; x + η] on the device."""
+        return self._as_input(self.settings.perturber(self._to_device(images), indices))
+
+    def result(self, name: str, variant: str) -> Result:
+        """Return what was measured so far."""
+        import pandas as pd
+
+        count = self.sums.moments.count
+        if count < 2:
+            raise ValueError(f"at least 2 images are needed, the spread is over pairs of them; got {count}")
+        estimates = self.sums.estimates(identical_pairs=self.settings.identical_pairs)
+        rows: list[dict[str, Any]] = []
+        first_bad = next(
+            (layer.name for layer, e in zip(self.sums.layers, estimates, strict=True) if e.note == "not finite"), None
+        )
+        for position, (layer, found) in enumerate(zip(self.sums.layers, estimates, strict=True)):
+            note = f"not finite, first at {first_bad}" if found.note == "not finite" else found.note
+            if self.settings.bn != "eval":
+                note = "; ".join(part for part in (note, f"batch norm: {self.settings.bn}") if part)
+            rows.append(
+                {
+                    "layer": layer.name,
+                    "kind": layer.kind,
+                    "position": position,
+                    "depth": position / (len(estimates) - 1),
+                    "features": self.sums.features[position],
+                    "images": count,
+                    "draws": self.settings.perturber.draws,
+                    **found.columns(),
+                    "model": name,
+                    "variant": variant,
+                    "draw": 0,
+                    "note": note,
+                }
+            )
+        return Result(pd.DataFrame(rows)[list(COLUMNS)], self.record(name, variant, count))
+
+    def record(self, name: str, variant: str, count: int) -> dict[str, Any]:
+        """Return how this was measured."""
+        import numpy as np
+
+        import poolscope
+
+        settings, perturber = self.settings, self.settings.perturber
+        height, width = self.sums.image_shape
+        describe = getattr(perturber.deformation, "describe", None)
+        acceptance = getattr(perturber.deformation, "acceptance", None)
+        record: dict[str, Any] = {
+            "model": name,
+            "variant": variant,
+            "data": self.source.name,
+            "images": count,
+            "size": [height, width],
+            "deformation": describe((height, width)) if describe else repr(perturber.deformation),
+            "noise": repr(perturber.noise),
+            "draws": perturber.draws,
+            "seed": perturber.seed,
+            "layers": settings.layers if isinstance(settings.layers, str) else list(settings.layers),
+            "precision": settings.precision,
+            "readout": settings.readout,
+            "batch_norm": settings.bn,
+            "memory_format": settings.memory_format,
+            "identical_pairs": settings.identical_pairs,
+            "batch_size": self.batch_size,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "poolscope": poolscope.__version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        if acceptance is not None and acceptance.tried:
+            record["redrawn"] = {"acceptance": acceptance.share, "rms": acceptance.rms}
+        return record
+
+    def _reference(self) -> Tensor:
+        total = self.source.total()
+        if total is not None and total < 2:
+            raise ValueError(f"at least 2 images are needed, the spread is over pairs of them; got {total}")
+        reference = self.source.first(REFERENCE_IMAGES)
+        check_images(reference)
+        if reference.ndim != 4:
+            raise ValueError(f"images must be [N, C, H, W]; got shape {tuple(reference.shape)}")
+        if torch.isfinite(reference).all():
+            if (reference == reference[:1]).all():
+                raise ValueError(
+                    f"images must differ, or there is no spread to compare with; the first {len(reference)} are identical"
+                )
+            if (reference == reference[..., :1, :1]).all():
+                raise ValueError(
+                    f"images must have structure for a deformation to move; the first {len(reference)} are constant"
+                )
+        self._check_deformation(reference)
+        return self._to_device(reference)
+
+    def _check_deformation(self, reference: Tensor) -> None:
+        """Let the deformation refuse the image size before any work starts."""
+        describe = getattr(self.settings.perturber.deformation, "displacement", None)
+        if callable(describe):
+            describe(tuple(reference.shape[-2:]))
+
+    def _to_device(self, images: Tensor) -> Tensor:
+        return images.to(self.device, self.dtype)
+
+    def _as_input(self, images: Tensor) -> Tensor:
+        if self.settings.memory_format == "channels_last":
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
+
+    def _clean_batches(self) -> Iterator[Tensor]:
+        for images, _ in self.pieces():
+            yield self._as_input(self._to_device(images))
+
+    def _select(self, reference: Tensor, autocast: torch.dtype | None) -> list[Layer]:
+        pair = self._as_input(reference[:2])
+        try:
+            with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
+                found = survey(self.model, pair)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise ValueError(
+                f"the model must take images of shape {tuple(pair.shape)}, {pair.dtype}; it raised "
+                f"{type(error).__name__}: {reason[0] if reason else ''}"
+            ) from error
+        if found.is_random:
+            raise ValueError(
+                "the model must give the same answer twice, or its own randomness is taken for sensitivity; it does not "
+                "even in evaluation mode (dropout called as a function with training=True, perhaps)"
+            )
+        return select(found, self.settings.layers)
+
+    def _batch_size(self) -> int:
+        largest = max(layer.features for layer in self.layers)
+        bytes_per_image = self.settings.perturber.stack * largest * self.dtype.itemsize
+        budget = _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
+        return max(1, min(256, budget // bytes_per_image))
+
+
+def _rank_and_world(group: Any) -> tuple[int, int]:
+    if group is None:
+        return 0, 1
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        raise ValueError("process_group needs torch.distributed.init_process_group first (torchrun does it)")
+    group = None if group == "world" else group
+    return dist.get_rank(group), dist.get_world_size(group)
+
+
+def _name_of(model: nn.Module) -> str:
+    from poolscope.networks import model_name
+
+    return model_name(model)

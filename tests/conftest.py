@@ -1,0 +1,54 @@
+"""What holds for every test: annotations are checked, generated cases repeat, nothing global is left changed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Before anything imports poolscope: shapes and types in its signatures are checked at every call from here on.
+install_import_hook("poolscope", "beartype.beartype")
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+if "PYTEST_XDIST_WORKER" in os.environ:    # the workers share the cores; more threads would only fight over them
+    torch.set_num_threads(1)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder that holds ``cifar10-jpeg`` and ``imagenet-sample``: $POOLSCOPE_SHARED, or ../shared/data."""
+    folder = Path(os.environ.get("POOLSCOPE_SHARED") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"needs real images: no folder {folder}; name one with POOLSCOPE_SHARED")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def default_dtype_unchanged() -> Iterator[None]:
+    """Fail a test after which torch's default dtype is another one, and put it back for the next."""
+    before = torch.get_default_dtype()
+    yield
+    after = torch.get_default_dtype()
+    torch.set_default_dtype(before)
+    assert after == before, f"the test left torch's default dtype at {after}, found it at {before}"
