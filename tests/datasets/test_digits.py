@@ -71,6 +71,13 @@ def test_a_grey_model_of_ours_gets_the_digits_own_statistics() -> None:
     assert torch.equal(load_images("digits", for_model=model, count=9), load_images("digits", count=9))
 
 
+def test_the_models_statistics_go_before_the_digits_own() -> None:
+    dataset = open_images("digits", for_model="poolscope:minivgg")
+    assert dataset.shape == (3, 32, 32)
+    assert dataset.mean == (0.4914, 0.4822, 0.4465)
+    assert dataset.std == (0.2023, 0.1994, 0.2010)
+
+
 def test_unknown_splits_are_refused() -> None:
     with pytest.raises(ValueError, match="split of digits must be train or test, or None for all; got 'val'"):
         load_images("digits", split="val")

@@ -104,7 +104,7 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "absent.pt")
     with pytest.raises(ValueError, match=r"must end in \.safetensors"):
         write_weights(VGG(11, width=0.1), tmp_path / "w.pt")
-    with pytest.raises(FileNotFoundError, match="existing folder"):
+    with pytest.raises(FileNotFoundError, match=r"the folder of .* must exist"):
         write_weights(VGG(11, width=0.1), tmp_path / "absent" / "w.safetensors")
 
 

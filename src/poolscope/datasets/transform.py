@@ -87,7 +87,7 @@ def _cut(picture: "PIL.Image.Image", wanted: Preprocessing) -> "PIL.Image.Image"
 
 
 def _first_pixel(length: int, cut: int) -> int:
-    """Where a cut from the middle begins; negative if it reaches beyond both ends. Halves as torchvision rounds them."""
+    """Where a cut from the middle begins; negative if it reaches beyond both ends. Halves go as in torchvision."""
     return round((length - cut) / 2) if length >= cut else -((cut - length) // 2)
 
 

@@ -1,12 +1,12 @@
 """Weights on disk: read without running code, written whole or not at all."""
 
-import os
 import pickle
-import secrets
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from poolscope._files import written_whole
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights inside a checkpoint
@@ -56,21 +56,13 @@ def write_weights(model_or_state: nn.Module | dict[str, Tensor], path: str | Pat
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are written as safetensors, so the name must end in .safetensors; got {path}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"weights must be written to an existing folder; got {path}")
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"only tensors can be written as weights; {name!r} is a {type(value).__name__}")
     copies = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with written_whole(path) as temporary:
         save_file(copies, temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def set_weights(model: nn.Module, path: str | Path) -> None:

@@ -73,8 +73,8 @@ class Translation(Affine):
 
     Args:
         displacement: root mean square length of the shift, in pixels (default: min(H, W) / 32).
-        integer: whole pixels only, which need no interpolation: each component is ± m or ± (m + 1), the two sizes around
-            displacement / sqrt(2), mixed so that the rms is exact.
+        integer: whole pixels only, which need no interpolation: each component is ± m or ± (m + 1), the two sizes
+            around displacement / sqrt(2), mixed so that the rms is exact.
         interpolation: of the resampling.
 
     Raises:
@@ -86,6 +86,10 @@ class Translation(Affine):
     ):
         super().__init__(displacement, interpolation=interpolation)
         self.integer = integer
+
+    def describe(self, size: tuple[int, int]) -> dict[str, float | int | str]:
+        """Return what this ensemble is on images of ``size`` (H, W); displacement in pixels."""
+        return {**super().describe(size), "integer": self.integer}
 
     def _draw_coefficients(self, randomness: Randomness, size: tuple[int, int], mean_square_radius: float) -> Tensor:
         wanted = self.displacement(size) ** 2 / 2
@@ -114,8 +118,8 @@ class Rotation(Affine):
         share = self.displacement(size) ** 2 / (2 * mean_square_radius)
         if share >= 1:
             raise ValueError(
-                f"a rotation's displacement must be below {math.sqrt(2 * mean_square_radius):.3g} px, what a random angle "
-                f"gives on {size[0]}x{size[1]} pixels; got {self.displacement(size):g}"
+                f"a rotation's displacement must be below {math.sqrt(2 * mean_square_radius):.3g} px, what a random "
+                f"angle gives on {size[0]}x{size[1]} pixels; got {self.displacement(size):g}"
             )
         angle = randomness.normal(1).double().cpu()[:, 0] * math.sqrt(-2 * math.log1p(-share))
         # The new image at p is the old one at p - d(p): turning the content by θ reads from p turned by -θ.

@@ -20,9 +20,17 @@ class ResamplingBlur(Deformation):
 
     Args:
         deformation: whose fields to use.
+
+    Raises:
+        ValueError: the deformation does not interpolate bilinearly: another interpolation blurs in another way.
     """
 
     def __init__(self, deformation: Deformation):
+        if deformation.interpolation != "bilinear":
+            raise ValueError(
+                "the deformation must interpolate bilinearly, since the blur is that of bilinear resampling; "
+                f"got interpolation={deformation.interpolation!r}"
+            )
         self.deformation = deformation
         self.interpolation = deformation.interpolation
 
@@ -31,7 +39,7 @@ class ResamplingBlur(Deformation):
 
     def describe(self, size: tuple[int, int]) -> dict[str, object]:
         """Return what this control is on images of ``size`` (H, W)."""
-        return {"kind": "ResamplingBlur", "displacement": 0.0, "of": getattr(self.deformation, "describe", dict)(size)}
+        return {"kind": "ResamplingBlur", "displacement": 0.0, "of": self.deformation.describe(size)}
 
     def draw(self, randomness: Randomness, size: tuple[int, int], *, dtype: torch.dtype) -> Tensor:
         return self.deformation.draw(randomness, size, dtype=dtype)

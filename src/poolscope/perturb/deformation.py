@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -23,11 +24,15 @@ class Deformation(ABC):
 
     @abstractmethod
     def draw(self, randomness: Randomness, size: tuple[int, int], *, dtype: torch.dtype) -> Tensor:
-        """Draw fields ``[randomness.batch, 2, H, W]`` in pixels on the randomness' device."""
+        """Draw fields ``[randomness.batch, 2, H, W]`` in pixels on the randomness' device or the CPU."""
 
     @abstractmethod
     def mean_square(self, size: tuple[int, int]) -> float:
         """Return E|(dx, dy)|² over pixels and draws for images of ``size`` (H, W), in pixels²."""
+
+    def describe(self, size: tuple[int, int]) -> Mapping[str, object]:
+        """Return what this ensemble is on images of ``size`` (H, W), for a record."""
+        return {"kind": type(self).__name__, "interpolation": self.interpolation}
 
     def sample(
         self,
@@ -52,13 +57,22 @@ class Deformation(ABC):
 
         Raises:
             TypeError: generator is not a ``torch.Generator``.
-            ValueError: the size does not allow this deformation.
+            ValueError: no field asked for, another dtype, or a size which does not allow this deformation.
         """
         check_generator(generator)
         if batch < 1:
             raise ValueError(f"batch must be at least 1 field; got {batch}")
+        if min(size) < 3:
+            raise ValueError(
+                "size must be (height, width) of at least 3 pixels each, or no pixel lies inside the frame; "
+                f"got {size[0]}x{size[1]}"
+            )
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype must be float32 or float64, since half types round displacements by up to 0.4 %; got {dtype}"
+            )
         field = self.draw(GeneratorRandomness(generator, batch), size, dtype=dtype or torch.float32)
-        return field if device is None else field.to(device)
+        return field.to(generator.device if device is None else device)
 
     def __call__(
         self, images: Float[Tensor, "*batch channels height width"], *, generator: torch.Generator

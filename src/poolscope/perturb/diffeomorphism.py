@@ -91,7 +91,7 @@ class Diffeomorphism(Deformation):
         if temperature is not None:
             temperature = check_positive(temperature, "temperature", allow_zero=True)
         if not isinstance(cutoff, int) or isinstance(cutoff, bool) or cutoff < 1:
-            raise ValueError(f"cutoff must be a whole number, 1 or more, the highest mode along an axis; got {cutoff!r}")
+            raise ValueError(f"cutoff must be a whole number >= 1, the highest mode along an axis; got {cutoff!r}")
         for name, word, words in (
             ("norm", norm, get_args(Norm)),
             ("fold", fold, get_args(Fold)),
@@ -104,6 +104,7 @@ class Diffeomorphism(Deformation):
         self.fold = fold
         self.interpolation = interpolation
         self.acceptance = Acceptance()
+        self._judged: set[Modes] = set()
         self._displacement = displacement
         self._temperature = temperature
         self._delta: float | None = None
@@ -121,10 +122,12 @@ class Diffeomorphism(Deformation):
             options: as for ``Diffeomorphism``.
 
         Raises:
-            ValueError: cutoff below 2 or delta negative.
+            ValueError: cutoff below 2, delta negative, or a second amplitude beside it.
         """
+        if "temperature" in options:
+            raise ValueError(f"delta fixes the temperature, leave that out; got temperature={options['temperature']}")
         if isinstance(cutoff, int) and cutoff == 1:
-            raise ValueError(f"cutoff must be at least 2: the published temperature divides by ln(cutoff); got {cutoff}")
+            raise ValueError(f"cutoff must be at least 2: the published temperature divides by ln(c); got {cutoff}")
         deformation = cls(None, cutoff, **options)  # type: ignore[arg-type]
         deformation._delta = check_positive(delta, "delta", allow_zero=True)
         return deformation
@@ -189,35 +192,37 @@ class Diffeomorphism(Deformation):
 
     def draw(self, randomness: Randomness, size: tuple[int, int], *, dtype: torch.dtype) -> Tensor:
         modes = Modes(*size, self.cutoff)
-        return field_from_coefficients(self._coefficients(randomness, modes, dtype), modes)
+        return field_from_coefficients(self._coefficients(randomness, modes, self._amplitude(size), dtype), modes)
 
     def move(self, images: Tensor, randomness: Randomness) -> Tensor:
         dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
         height, width = images.shape[-2:]
         modes = Modes(height, width, self.cutoff)
-        coefficients = self._coefficients(randomness, modes, dtype)
-        if self._amplitude((height, width)) == 0:
+        amplitude = self._amplitude((height, width))
+        coefficients = self._coefficients(randomness, modes, amplitude, dtype)
+        if amplitude == 0:
             return images.clone()
         flat = images.to(dtype)
         moved = resample(flat, grid_from_coefficients(coefficients.to(images.device), modes), self.interpolation)
         copy_frame(flat, moved)
         return moved.to(images.dtype)
 
-    def _coefficients(self, randomness: Randomness, modes: Modes, dtype: torch.dtype) -> Tensor:
-        size = (modes.height, modes.width)
-        amplitude = self._amplitude(size)
-        if self.fold == "warn" and self.fold_probability(size) > 0.01:
-            _warn_of_folding(self.fold_probability(size), self.displacement(size), self.cutoff, size)
+    def _coefficients(self, randomness: Randomness, modes: Modes, amplitude: float, dtype: torch.dtype) -> Tensor:
+        if self.fold == "warn" and modes not in self._judged:
+            size = (modes.height, modes.width)
+            if (probability := self.fold_probability(size)) > 0.01:
+                _warn_of_folding(probability, self.displacement(size), self.cutoff, size)
+            self._judged.add(modes)
         coefficients = self._gaussian(randomness, modes, amplitude, dtype)
         if self.fold == "redraw":
             self._redraw(coefficients, randomness, modes, amplitude)
         return coefficients
 
     def _gaussian(self, randomness: Randomness, modes: Modes, amplitude: float, dtype: torch.dtype) -> Tensor:
-        scale = _scales(modes, dtype) * amplitude
+        scale = _scales(modes, amplitude, dtype)
         coefficients = randomness.normal(2, scale.shape[0]).to(dtype)
         coefficients *= scale.to(coefficients.device)
-        if self.norm == "fixed":
+        if self.norm == "fixed" and amplitude > 0:
             # Parseval on the pixel grid: the modes are orthogonal there, with the mean squares used in ``unit_rms``.
             rms = coefficients.square().sum(dim=(1, 2)).mul(modes.pixel_mean).sqrt()
             coefficients *= (self.displacement((modes.height, modes.width)) / rms)[:, None, None]
@@ -252,8 +257,8 @@ class Diffeomorphism(Deformation):
 
 
 @functools.lru_cache(maxsize=64)
-def _scales(modes: Modes, dtype: torch.dtype) -> Tensor:
-    return modes.amplitudes.to(dtype)
+def _scales(modes: Modes, amplitude: float, dtype: torch.dtype) -> Tensor:
+    return (modes.amplitudes * amplitude).to(dtype)
 
 
 @functools.lru_cache(maxsize=256)

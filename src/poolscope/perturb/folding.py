@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -23,7 +24,7 @@ def jacobian(field: Float[Tensor, "*batch 2 height width"]) -> Float[Tensor, "*b
         for columns in (slice(0, -1), slice(1, None)):
             x, y = along_x[..., rows, :], along_y[..., :, columns]
             corners.append((1 - x[..., 0, :, :]) * (1 - y[..., 1, :, :]) - y[..., 0, :, :] * x[..., 1, :, :])
-    return torch.stack(corners).amin(dim=0)
+    return functools.reduce(torch.minimum, corners)
 
 
 def fold_fraction(field: Float[Tensor, "*batch 2 height width"]) -> Float[Tensor, "*batch"]:
@@ -69,4 +70,4 @@ def temperature_range(n: int, cutoff: int) -> tuple[float, float]:
 
 def folds(field: Float[Tensor, "batch 2 height width"]) -> Tensor:
     """Return, bool ``[batch]``, whether each field folds anywhere."""
-    return least_jacobian(field) <= torch.zeros((), dtype=field.dtype, device=field.device)
+    return least_jacobian(field) <= 0

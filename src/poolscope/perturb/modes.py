@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,34 +15,42 @@ from torch import Tensor
 
 from poolscope.perturb.warping import centres
 
-@contextlib.contextmanager
-def exact_products(device: torch.device) -> Iterator[None]:
-    """Run matrix products on ``device`` in full precision, whatever autocast or float32 precision the caller has set."""
+
+def exact_products(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Run matrix products on ``device`` in full precision, whatever autocast or float32 precision the caller set."""
     # A field rounded to bfloat16 or TF32 would be off by up to 0.4 % and no longer exactly zero-mean over draws.
-    with torch.autocast(device.type, enabled=False), _full_float32():
-        yield
+    if _is_full_float32() and not torch.is_autocast_enabled(device.type):
+        return contextlib.nullcontext()  # by far the commonest case, and the others cost as much as a product
+    return _without_shortcuts(device)
+
+
+def _is_full_float32() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # torch 2.9 on: something was lowered by the newer switches, which this one cannot express
+        return False
 
 
 @contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn
-    if hasattr(cuda, "fp32_precision"):  # torch 2.9 and later, where reading the older switch may be an error
-        lowered = [switch for switch in (cuda, cpu.matmul) if switch.fp32_precision not in ("none", "ieee")]
-        before = [switch.fp32_precision for switch in lowered]
-        try:
-            for switch in lowered:
-                switch.fp32_precision = "ieee"
-            yield
-        finally:
-            for switch, precision in zip(lowered, before, strict=True):
-                switch.fp32_precision = precision
-    else:
-        precision = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
+def _without_shortcuts(device: torch.device) -> Iterator[None]:
+    with torch.autocast(device.type, enabled=False):
+        if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.9 on
+            switches: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+            before = [switch.fp32_precision for switch in switches]
+            try:
+                for switch in switches:
+                    switch.fp32_precision = "ieee"
+                yield
+            finally:
+                for switch, precision in zip(switches, before, strict=True):
+                    switch.fp32_precision = precision
+        else:
+            precision = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(precision)
 
 
 def check_cutoff(cutoff: int, height: int, width: int) -> None:
@@ -73,10 +81,7 @@ class Modes:
     @property
     def numbers(self) -> tuple[Tensor, Tensor]:
         """Mode numbers i and j, each integer ``[M]``, in a fixed order."""
-        side = torch.arange(1, self.cutoff + 1)
-        inside = side[:, None] ** 2 + side**2 <= (self.cutoff + 0.5) ** 2
-        j, i = inside.nonzero(as_tuple=True)
-        return i + 1, j + 1
+        return _numbers(self.cutoff)
 
     @property
     def amplitudes(self) -> Tensor:
@@ -86,13 +91,21 @@ class Modes:
 
     @property
     def pixel_mean(self) -> float:
-        """Mean square of one mode of amplitude 1 over the pixels, exact: that of sin² over pixels 0 .. n-1 is (n - 1) / (2 n)."""
+        """Mean square over the pixels of a mode of amplitude 1: on n pixels, sin² averages (n - 1) / (2 n) exactly."""
         return (self.height - 1) / (2 * self.height) * (self.width - 1) / (2 * self.width)
 
     @property
     def unit_rms(self) -> float:
         """Return the rms of |(dx, dy)| over pixels and draws when every mode has its amplitude at temperature 1."""
         return _unit_rms(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _numbers(cutoff: int) -> tuple[Tensor, Tensor]:
+    side = torch.arange(1, cutoff + 1)
+    inside = side[:, None] ** 2 + side**2 <= (cutoff + 0.5) ** 2
+    j, i = inside.nonzero(as_tuple=True)
+    return i + 1, j + 1
 
 
 @functools.lru_cache(maxsize=256)
@@ -136,11 +149,11 @@ def grid_from_coefficients(
 ) -> Float[Tensor, "batch height width 2"]:
     """Sum the modes straight into the sampling grid of ``grid_sample`` (``align_corners=False``).
 
-    Equals ``sampling_grid(field_from_coefficients(...))`` to rounding, but passes over the pixels once: each pixel's own
-    position enters the products as two further functions, a constant and a ramp.
+    Equals ``sampling_grid(field_from_coefficients(...))`` to rounding, but passes over the pixels once: each pixel's
+    own position enters the products as two further functions, a constant and a ramp.
     """
     factors = _grid_factors(modes, coefficients.dtype, coefficients.device)
-    weights = factors.position.expand(coefficients.shape[0], -1).contiguous()
+    weights = factors.position.expand(coefficients.shape[0], -1).clone(memory_format=torch.contiguous_format)
     weights.index_copy_(1, factors.places, (coefficients * factors.unit).flatten(1))
     square = weights.view(-1, 2, modes.cutoff + 2, modes.cutoff + 2)
     return _on_pixels(square, factors.along_y, factors.along_x).permute(0, 2, 3, 1)

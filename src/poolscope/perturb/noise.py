@@ -22,11 +22,11 @@ class Noise(ABC):
 
     def sample(
         self,
-        images: Float[Tensor, "batch *features"],
-        moved: Float[Tensor, "batch *features"] | None = None,
+        images: Float[Tensor, " batch *features"],
+        moved: Float[Tensor, " batch *features"] | None = None,
         *,
         generator: torch.Generator,
-    ) -> Float[Tensor, "batch *features"]:
+    ) -> Float[Tensor, " batch *features"]:
         """Draw η, one an image.
 
         Args:
@@ -43,7 +43,8 @@ class Noise(ABC):
         """
         check_generator(generator)
         if not isinstance(images, Tensor) or not images.dtype.is_floating_point:
-            raise TypeError(f"images must be a floating-point tensor; got {getattr(images, 'dtype', type(images))}")
+            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"images must be a floating-point tensor; got {got}")
         if moved is None:
             if not isinstance(self, GaussianNoise):
                 raise ValueError(f"{type(self).__name__} is matched to τx - x, so it needs moved=τx; got None")
@@ -54,18 +55,18 @@ class Noise(ABC):
 
     def __call__(
         self,
-        images: Float[Tensor, "batch *features"],
-        moved: Float[Tensor, "batch *features"] | None = None,
+        images: Float[Tensor, " batch *features"],
+        moved: Float[Tensor, " batch *features"] | None = None,
         *,
         generator: torch.Generator,
-    ) -> Float[Tensor, "batch *features"]:
+    ) -> Float[Tensor, " batch *features"]:
         """Return x + η; arguments and errors as for ``sample``."""
         return images + self.sample(images, moved, generator=generator)
 
 
 def _norms(rows: Tensor) -> Tensor:
     """Return the L2 norm of each row, summed in float64, shaped to multiply the rows."""
-    norms = torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64)
+    norms: Tensor = torch.linalg.vector_norm(rows.flatten(1), dim=1, dtype=torch.float64)
     return norms.view(-1, *[1] * (rows.ndim - 1))
 
 
@@ -86,7 +87,8 @@ class MatchedNoise(Noise):
     def draw(self, images: Tensor, moved: Tensor, randomness: Randomness) -> Tensor:
         direction = randomness.normal(*images.shape[1:]).to(device=images.device)
         size = _norms(moved - images) / _norms(direction)
-        noise = direction.to(images.dtype) * size.to(images.dtype)
+        dtype = torch.promote_types(images.dtype, direction.dtype)  # in a half type the size would be off by 0.4 %
+        noise = (direction.to(dtype) * size.to(dtype)).to(images.dtype)
         return noise.relu() if self.rectified else noise
 
     def __repr__(self) -> str:
@@ -128,10 +130,15 @@ class SpectrumMatchedNoise(Noise):
 
     def draw(self, images: Tensor, moved: Tensor, randomness: Randomness) -> Tensor:
         check_images(images, least_side=1)
+        if images.ndim != 4:
+            raise ValueError(
+                f"images must have axes [N, C, H, W], the last two those of the spectrum; got {tuple(images.shape)}"
+            )
         height, width = images.shape[-2:]
         white = torch.fft.rfft2(randomness.normal(1, height, width).to(images.device).double())
         spectrum = torch.fft.rfft2((moved - images).double()) * (white / white.abs())
-        return torch.fft.irfft2(spectrum, s=(height, width)).to(images.dtype)
+        noise: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+        return noise.to(images.dtype)
 
     def __repr__(self) -> str:
         return "SpectrumMatchedNoise()"

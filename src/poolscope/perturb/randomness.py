@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ class Purpose(enum.IntEnum):
     LIBRARY = 3
 
 
+@runtime_checkable  # the tests check annotations
 class Randomness(Protocol):
     """Normal and uniform numbers, one independent row for each image of a batch."""
 
@@ -44,10 +45,14 @@ class GeneratorRandomness:
         self.batch = batch
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn((self.batch, *shape), generator=self.generator, device=self.generator.device)
+        return torch.randn(
+            (self.batch, *shape), generator=self.generator, device=self.generator.device, dtype=torch.float32
+        )
 
     def uniform(self, *shape: int) -> Tensor:
-        return torch.rand((self.batch, *shape), generator=self.generator, device=self.generator.device)
+        return torch.rand(
+            (self.batch, *shape), generator=self.generator, device=self.generator.device, dtype=torch.float32
+        )
 
     def again(self, rows: Tensor) -> GeneratorRandomness:
         return GeneratorRandomness(self.generator, len(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 
 from poolscope._checks import check_positive
 from poolscope._torchvision import import_torchvision
@@ -16,12 +17,16 @@ import_torchvision()
 from torchvision import tv_tensors  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402
 
+_MOVED = (tv_tensors.Image, tv_tensors.Video, tv_tensors.Mask)
+_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "F", "I")
+
 
 class RandomDiffeomorphism(v2.Transform):
     """Move an image along a random smooth field; masks of the same sample move with it, by nearest neighbour.
 
-    A leading batch axis shares one field, as with the other v2 transforms. Like these it draws from torch's global
-    generator, which data loaders seed in each worker. Byte images are moved in float32 and rounded back.
+    Bounding boxes and key points stay as they are. A leading batch axis shares one field, as with the other transforms
+    of torchvision. Like these it draws from torch's global generator, which data loaders seed in each worker. Byte
+    images are moved in float32, wider whole numbers in float64, and rounded back.
 
     Args:
         displacement: true rms of |(dx, dy)| in pixels (default: min(H, W) / 32); ``sampling="fixed"`` only.
@@ -80,22 +85,27 @@ class RandomDiffeomorphism(v2.Transform):
         return {"field": ensemble.sample(1, (height, width), generator=generator)[0]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Move one image, video or mask; other inputs pass."""
+        """Move one image, video or mask; bounding boxes and whatever else there is pass unchanged."""
         field = params["field"]
-        if field is None or isinstance(inpt, tv_tensors.BoundingBoxes):
+        if field is None or (isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, _MOVED)):
             return inpt
-        is_mask = isinstance(inpt, tv_tensors.Mask)
-        if not isinstance(inpt, torch.Tensor):
-            if type(inpt).__module__.startswith("PIL"):
-                return v2.functional.to_pil_image(self.transform(v2.functional.pil_to_tensor(inpt), params))
-            return inpt
+        if isinstance(inpt, Image.Image):
+            if inpt.mode not in _MODES:
+                raise ValueError(
+                    f"a PIL image must have a mode between whose values one can interpolate, {', '.join(_MODES)}; "
+                    f"got {inpt.mode!r} (convert it first)"
+                )
+            moved = self.transform(v2.functional.pil_to_tensor(inpt), params)
+            return v2.functional.to_pil_image(moved, mode=inpt.mode)
         plain = inpt.as_subclass(torch.Tensor)
-        spatial = plain[None] if plain.ndim == 2 else plain
-        values = spatial if spatial.dtype.is_floating_point else spatial.double() if is_mask else spatial.float()
-        moved = warp(values, field, interpolation="nearest" if is_mask else "bilinear")
-        if not spatial.dtype.is_floating_point:
-            moved = moved.round_().to(spatial.dtype)
-        return tv_tensors.wrap(moved.reshape(plain.shape), like=inpt) if type(inpt) is not torch.Tensor else moved
+        is_whole = not plain.dtype.is_floating_point
+        values = plain.to(torch.float32 if plain.dtype == torch.uint8 else torch.float64) if is_whole else plain
+        nearest = isinstance(inpt, tv_tensors.Mask)
+        image = values[None] if values.ndim == 2 else values
+        moved = warp(image, field, interpolation="nearest" if nearest else "bilinear").reshape(plain.shape)
+        if is_whole:
+            moved = moved.round_().to(plain.dtype)
+        return tv_tensors.wrap(moved, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else moved
 
     def _published(self, side: int) -> Diffeomorphism:
         lowest, highest = self.cutoffs

@@ -49,7 +49,7 @@ def warp(
         raise ValueError(f"interpolation must be one of {', '.join(get_args(Interpolation))}; got {interpolation!r}")
     leading, size = images.shape[:-3], images.shape[-2:]
     if field.shape[-3:] != (2, *size):
-        raise ValueError(f"field must be [..., 2, H, W] with the images' H, W = {tuple(size)}; got {tuple(field.shape)}")
+        raise ValueError(f"field must be [..., 2, H, W], H, W = {tuple(size)} the images'; got {tuple(field.shape)}")
     if field.shape[:-3] not in (leading, torch.Size()):
         raise ValueError(
             f"field must have the images' leading axes {tuple(leading)}, or none; got {tuple(field.shape[:-3])}"
@@ -70,7 +70,7 @@ def sampling_grid(field: Float[Tensor, "batch 2 height width"]) -> Float[Tensor,
     return torch.addcmul(positions, field, unit, value=-1).permute(0, 2, 3, 1)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=2)  # as large as a field
 def _undeformed(height: int, width: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the positions of all pixels ``[2, H, W]`` and the length of one pixel ``[2, 1, 1]``, in grid units."""
     rows, columns = torch.meshgrid(centres(height, dtype, device), centres(width, dtype, device), indexing="ij")
@@ -84,7 +84,8 @@ def resample(
     interpolation: Interpolation,
 ) -> Float[Tensor, "batch channels height width"]:
     """Read ``images`` at ``grid`` (positions clamped at the frame); whole pixels are exact for sides of 2^m only."""
-    if interpolation == "bicubic":  # grid_sample clamps the pixels it reads, not the position: beyond the frame it overshoots
+    if interpolation == "bicubic":
+        # grid_sample clamps the pixels it reads, but not the position, and so overshoots outside the frame.
         height, width = images.shape[-2:]
         limit = grid.new_tensor([1 - 1 / width, 1 - 1 / height])
         grid = torch.minimum(torch.maximum(grid, -limit), limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from poolscope.probe.survey import Layer, Survey
 
@@ -33,7 +33,7 @@ def select(survey: Survey, layers: str | Sequence[str]) -> list[Layer]:
         if layers in WORDS:
             return _by_word(survey, layers)
         return _by_pattern(survey, layers)
-    names = list(layers)
+    names = list(layers) if isinstance(layers, Iterable) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise TypeError(f"layers must be a word, a regular expression or a sequence of layer names; got {layers!r}")
     return _by_name(survey, names)
@@ -59,7 +59,7 @@ def _by_word(survey: Survey, word: str) -> list[Layer]:
             for layer in inner
             if layer.kind in ("activation", "weight", "block") or (not layer.is_function and _is_leaf(layer, inner))
         ]
-    if not chosen and word != "auto":
+    if not chosen and word not in ("auto", "all"):
         counts = {kind: sum(layer.kind == kind for layer in inner) for kind in ("activation", "weight", "block")}
         raise ValueError(
             f"layers={word!r} must select at least one layer; this model shows {counts['activation']} activations, "

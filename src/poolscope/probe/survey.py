@@ -1,4 +1,4 @@
-"""Two small forwards that tell which tensors a model makes, which of them can be measured, and what each one is."""
+"""Three small forwards that tell which tensors a model makes, which of them can be measured, and what each one is."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Survey:
     layers: list[Layer]
     uses_attention: bool
     is_random: bool = False
+    mixes_images: bool = False  # outputs grow with the batch, but none has rows that follow the images
 
 
 @dataclass
@@ -77,12 +78,14 @@ class _Recorder:
         self.events: list[_Event] = []
         self.uses_attention = False
         self._gates: dict[int, tuple[Tensor, list[_Event]]] = {}
+        self._images = 0
         self._watcher = Watcher(model, self._listen, on_call=self._on_call)
 
     def run(self, images: Tensor) -> list[tuple[str, Tensor]]:
         """Run one forward; return its outputs."""
+        self._images = len(images)
         with self._watcher.watching():
-            outputs = list(tensors_in(self._watcher.forward(images)))
+            outputs = list(tensors_in(self._watcher.forward(images.clone())))  # the model may work in place on it
         self._gates.clear()
         for path, tensor in outputs:
             self._record(f"output{path}" if len(outputs) > 1 else "output", tensor, "output")
@@ -102,8 +105,11 @@ class _Recorder:
         values = tensor.detach()
         sums: dict[int, Tensor] = {}
         for axis in range(min(2, values.ndim)):
-            rows = values.movedim(axis, 0).reshape(values.shape[axis], -1).float()
-            sums[axis] = torch.stack([rows.sum(dim=1), rows.abs().sum(dim=1)], dim=1).cpu()
+            if values.numel() and (values.shape[0] % self._images == 0 if axis == 0 else values.shape[1] == self._images):
+                others = [other for other in range(values.ndim) if other != axis]
+                total = values.sum(dim=others, dtype=torch.float32) if others else values.float()
+                magnitude = torch.linalg.vector_norm(values.float(), ord=1, dim=others) if others else total.abs()
+                sums[axis] = torch.stack([total, magnitude], dim=1).cpu()
         event = _Event(name, source, tuple(values.shape), sums)
         self.events.append(event)
         return event
@@ -131,7 +137,7 @@ def _share_memory(a: Tensor, b: Tensor) -> bool:
 
 
 def survey(model: nn.Module, images: Tensor) -> Survey:
-    """Run ``model`` on two images, then on the second, the first, the second again, and compare what it made.
+    """Run ``model`` on two images, on the second, the first, the second, and on the two again; compare what it made.
 
     The batch axis of a tensor is the one that grows with the batch and whose rows follow the images.
 
@@ -147,6 +153,7 @@ def survey(model: nn.Module, images: Tensor) -> Survey:
     second.run(images[[1, 0, 1]])
     later = {event.name: event for event in second.events if event.source != "output"}
     later_outputs = {event.name: event for event in second.events if event.source == "output"}
+    outputs_grow = False
     blocks = block_names(model)
     activations = _activation_modules(first.events)
     layers: list[Layer] = []
@@ -163,17 +170,31 @@ def survey(model: nn.Module, images: Tensor) -> Survey:
         other = (later_outputs if event.source == "output" else later).get(event.name)
         if other is not None:
             _find_batch_axis(layer, event, other)
+            if event.source == "output" and event.shape[:1] and event.shape[0] * 3 == other.shape[0] * 2:
+                outputs_grow = True
         layers.append(layer)
-    is_random = False
-    if any(layer.axis is None for layer in layers):
-        again = _Recorder(model)
-        again.run(images)
-        is_random = any(
-            a.shape != b.shape or any(not torch.equal(a.sums[axis], b.sums[axis]) for axis in a.sums)
-            for a, b in zip(first.events, again.events, strict=False)
-            if all(torch.isfinite(rows).all() for rows in a.sums.values())
-        )
-    return Survey(layers, first.uses_attention, is_random)
+    again = _Recorder(model)
+    again.run(images)
+    outputs = [layer for layer in layers if layer.kind == "output"]
+    return Survey(
+        layers,
+        first.uses_attention,
+        is_random=_differ(first.events, again.events),
+        mixes_images=outputs_grow and all(layer.axis is None for layer in outputs),
+    )
+
+
+def _differ(events: list[_Event], again: list[_Event]) -> bool:
+    """Return whether two runs on the same images made different things, rounding apart."""
+    if [(event.name, event.shape) for event in events] != [(event.name, event.shape) for event in again]:
+        return True
+    for one, other in zip(events, again, strict=True):
+        for axis, rows in one.sums.items():
+            # The same shapes take the same kernels; 1e-6 of the magnitudes leaves room for atomic additions on a GPU.
+            difference = (rows - other.sums[axis]).abs()
+            if bool((difference > 1e-6 * rows[:, 1:].abs() + 1e-30).any()):
+                return True
+    return False
 
 
 def _kind(event: _Event, blocks: set[str], activations: set[str]) -> Kind:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: object) -> nn.Module:
     """Return the original module behind ``torch.compile``, ``DataParallel`` or ``DistributedDataParallel``.
 
     Raises:
         TypeError: not an ``nn.Module``, or (part of) a scripted or traced one, whose inner tensors cannot be seen.
+        ValueError: a lazy model which has not seen an input yet.
     """
     if isinstance(model, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
         raise TypeError(
@@ -30,4 +32,7 @@ def unwrap(model: nn.Module) -> nn.Module:
                 "model must be eager throughout, a scripted part hides its layers: put the module it was made from in its "
                 f"place; got {type(module).__name__} at {name!r}"
             )
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise ValueError(f"a lazy model must have seen an input, which gives its weights a shape; {name!r} has none")
     return model

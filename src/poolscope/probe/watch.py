@@ -6,6 +6,7 @@ import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,12 +46,13 @@ def tensors_in(output: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 class Watcher(TorchFunctionMode):
     """Tells a listener of the named modules' outputs and, where asked, of every nonlinearity called anywhere.
 
-    A thing that is produced again within one forward gets "#2", "#3" … behind its name. A nonlinearity called by a
-    leaf module without matrices of its own (``nn.ReLU``, most users' activations) is reported as that module's output.
+    A thing that is produced again within one forward gets "#2", "#3" … behind its name. A nonlinearity called as a
+    function is named after it within the module that called it, with "()" where a module has that very name.
 
     Args:
         model: what will be called; hooks are attached on entry and removed on every way out.
-        listener: called as things are produced; must not keep the tensors it is given (they may be overwritten).
+        listener: called as things are produced; must not keep the tensors it is given (they may be overwritten). Calls
+            of the model that do not come through ``forward`` go unreported: two watchers may share modules.
         modules: names of modules to report, or None for all.
         functions: whether to report nonlinearities that are called as functions.
         on_call: called for every torch function after it ran, with (function, args, kwargs, result).
@@ -75,6 +77,8 @@ class Watcher(TorchFunctionMode):
         self._stack: list[str] = []
         self._calls: Counter[str] = Counter()
         self._sigmoids: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Tensor]]] = {}
+        self._module_names = frozenset(name for name, _ in model.named_modules())
+        self._running = False
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watcher]:
@@ -86,9 +90,9 @@ class Watcher(TorchFunctionMode):
                 wanted = self.modules is None or name in self.modules
                 if self.functions:
                     # First in, so that the stack names this module whatever the user's own hooks call.
-                    self._handles.append(module.register_forward_pre_hook(self._enter(name), prepend=True))
+                    self._handles.append(module.register_forward_pre_hook(partial(self._enter, name), prepend=True))
                 if self.functions or wanted:
-                    self._handles.append(module.register_forward_hook(self._leave(name, wanted)))
+                    self._handles.append(module.register_forward_hook(partial(self._leave, name, wanted)))
             yield self
         finally:
             for handle in self._handles:
@@ -101,10 +105,14 @@ class Watcher(TorchFunctionMode):
         self._stack.clear()  # a forward that raised leaves it as it was
         self._calls.clear()
         self._sigmoids.clear()
-        if not self.functions:
-            return self.model(images)
-        with self:
-            return self.model(images)
+        self._running = True
+        try:
+            if not self.functions:
+                return self.model(images)
+            with self:
+                return self.model(images)
+        finally:
+            self._running = False
 
     @property
     def inside(self) -> str:
@@ -118,21 +126,15 @@ class Watcher(TorchFunctionMode):
         with torch._C.DisableTorchFunction():  # what the listener computes is none of the model's business
             self.listener(name if repeat == 1 else f"{name}#{repeat}", value, source)
 
-    def _enter(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
-            self._stack.append(name)
+    def _enter(self, name: str, module: nn.Module, args: Any) -> None:
+        self._stack.append(name)
 
-        return hook
-
-    def _leave(self, name: str, wanted: bool) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if self.functions:
-                while self._stack and self._stack.pop() != name:
-                    pass
-            if wanted:
-                self.report(name, output, module)
-
-        return hook
+    def _leave(self, name: str, wanted: bool, module: nn.Module, args: Any, output: Any) -> None:
+        if self.functions:
+            while self._stack and self._stack.pop() != name:
+                pass
+        if wanted and self._running:
+            self.report(name, output, module)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -143,7 +145,8 @@ class Watcher(TorchFunctionMode):
         if name is not None and isinstance(result, Tensor):
             if name == "sigmoid" and args and isinstance(args[0], Tensor):
                 self._sigmoids[id(result)] = (weakref.ref(result), weakref.ref(args[0]))
-            self.report(f"{self.inside}.{name}" if self.inside else name, result, func)
+            full = f"{self.inside}.{name}" if self.inside else name
+            self.report(f"{full}()" if full in self._module_names else full, result, func)
         if self.on_call is not None:
             self.on_call(func, args, kwargs, result)
         return result

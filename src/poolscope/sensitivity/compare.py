@@ -58,8 +58,11 @@ def compare(
         ``Comparison``.
 
     Raises:
+        TypeError: names and further models at once.
         ValueError: fewer than two models, or what ``measure`` refuses.
     """
+    if isinstance(models, Mapping) and others:
+        raise TypeError(f"models are given by name or one after the other, not both; got {len(others)} beside a mapping")
     named = dict(models) if isinstance(models, Mapping) else _named((models, *others))
     if len(named) < 2:
         raise ValueError(f"at least 2 models are needed for a comparison; got {len(named)}")
@@ -77,7 +80,7 @@ def compare(
         joint = [Covariance(len(names), 4) for names in shared]
         with Progress(first.total(), f"comparing {len(sessions)} models", enabled=progress) as bar:
             for images_part, indices in first.pieces():
-                # One stack for all: fields and noise depend on (seed, image, draw) alone, and are drawn once.
+                # Fields and noise depend on (seed, image, draw) alone, so that they are the same for all.
                 powers = [session.process(images_part, indices) for session in sessions]
                 for names, moments, own, values in zip(shared, joint, numbers[1:], powers[1:], strict=True):
                     rows = [
@@ -108,13 +111,13 @@ def _assemble(
 
     rows = []
     for second, layers, moments in zip(names[1:], shared, joint, strict=True):
-        tables = [results[0].table.set_index("layer"), results[names.index(second)].table.set_index("layer")]
+        R_of = [dict(zip(r.table["layer"], r.table["R"], strict=True)) for r in (results[0], results[names.index(second)])]
         for number, layer in enumerate(layers):
-            R_first, R_second = (float(table.loc[layer, "R"]) for table in tables)
+            R_first, R_second = (R[layer] for R in R_of)
             ratio, error = _log_ratio(moments.mean[number], moments.covariance[number], moments.count)
             note = ""
-            if math.isnan(R_first) or math.isnan(R_second):
-                ratio, error, note = math.nan, math.nan, "R is not defined for both"
+            if not (R_first > 0 and R_second > 0):
+                ratio, error, note = math.nan, math.nan, "R is not defined and positive for both"
             reach = quantile_t(moments.count - 1) * error
             rows.append(
                 {

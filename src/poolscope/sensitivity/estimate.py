@@ -38,7 +38,7 @@ class Estimate:
         return asdict(self)
 
 
-def quantile_t(degrees: float) -> float:
+def quantile_t(degrees: int) -> float:
     """Return the two-sided 95 % quantile of Student's t with ``degrees`` of freedom."""
     from scipy.special import stdtrit
 
@@ -58,8 +58,10 @@ def estimate(
     """Return D, G, R (equation 1) from the sums over ``count`` images.
 
     The spread is 2 / (N - 1) Σ |f_i - mean|², the mean over pairs i ≠ j. Standard errors are those of ratios of means
-    (delta method) over images: the influence of image i on D is D (a_i / E a - q_i / E q) with a_i = |f(τx_i) - f(x_i)|²
-    and q_i = 2 |f_i - c|²; R's interval is Student's t on log R.
+    (delta method) over images: the influence of image i on D is D (a_i / E a - (q_i - E q) / s - 1) with
+    a_i = |f(τx_i) - f(x_i)|², q_i = 2 |f_i - c|² and s the spread. A c beside the mean widens them on average: for
+    Gaussian f and c the mean of n images the variance of q is 1 + 2 / n times larger. R's interval is Student's t on
+    log R.
 
     Args:
         count: N, number of images, 2 or more.
@@ -71,7 +73,8 @@ def estimate(
         identical_pairs: count pairs i = j too, as the authors' code does: the spread is (N - 1) / N times smaller.
 
     Returns:
-        nan with a note where f is not finite, or where the spread or a power is not above rounding, (8 eps)² E|f|².
+        D, G, R and their errors are nan, with a note, where f is not finite or the spread is not above rounding,
+        (8 eps)² E|f|²; R is nan where the noise power is 0.
     """
     a, b, q = (float(value) for value in mean)
     scatter = max(q / 2 - offset_square, 0.0)  # mean |f - mean of f|²
@@ -83,33 +86,31 @@ def estimate(
     if not spread > floor:
         return _nothing(a, b, spread, "constant: the spread over images is not above rounding")
     variance = (covariance / count).tolist()
-    relative_q = 2 * scatter
-
-    def ratio_error(row: int, power: float) -> float:
-        if power == 0:
-            return 0.0
-        relative = (
-            variance[row][row] / power**2 + variance[2][2] / relative_q**2 - 2 * variance[row][2] / (power * relative_q)
-        )
-        return power / spread * math.sqrt(max(relative, 0.0))
-
+    means = [a, b, 2 * scatter]  # of a, b, and q about the mean of f: the spread without its pair factor
+    D_se = a / spread * _relative_error(variance, means, 0, 2)
+    G_se = b / spread * _relative_error(variance, means, 1, 2)
     R = R_se = R_low = R_high = math.nan
     note = ""
     if b > 0 and a > 0:
         R = a / b
-        relative = variance[0][0] / a**2 + variance[1][1] / b**2 - 2 * variance[0][1] / (a * b)
-        log_error = math.sqrt(max(relative, 0.0))
+        log_error = _relative_error(variance, means, 0, 1)
         R_se = R * log_error
         reach = quantile_t(count - 1) * log_error
-        R_low, R_high = R * math.exp(-reach), _exp(math.log(R) + reach)
+        R_low, R_high = R * _exp(-reach), R * _exp(reach)
     elif b > 0:
         R, R_se = 0.0, 0.0
         note = "no response to the deformation"
     else:
         note = "no response to the noise"
-    return Estimate(
-        a / spread, ratio_error(0, a), b / spread, ratio_error(1, b), R, R_se, R_low, R_high, a, b, spread, note
-    )
+    return Estimate(a / spread, D_se, b / spread, G_se, R, R_se, R_low, R_high, a, b, spread, note)
+
+
+def _relative_error(variance: list[list[float]], means: list[float], one: int, other: int) -> float:
+    """Return the relative standard error of means[one] / means[other] (delta method), 0 where they are 0."""
+    if means[one] == 0:
+        return 0.0
+    first, second, both = (variance[i][j] / means[i] / means[j] for i, j in ((one, one), (other, other), (one, other)))
+    return math.sqrt(max(first + second - 2 * both, 0.0))
 
 
 def _exp(value: float) -> float:

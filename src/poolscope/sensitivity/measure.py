@@ -18,9 +18,10 @@ from poolscope.sensitivity.prepare import (
     BatchNorm,
     MemoryFormat,
     Precision,
-    batch_norm,
+    batch_statistics,
     borrowed,
     choose_device,
+    reestimated,
     working_dtype,
 )
 from poolscope.sensitivity.progress import Progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import torch.distributed
 
 _CPU_BYTES = 24 * 2**20  # of the largest layer's stacked batch; larger ones only cost page faults
+_LEAST_BATCH = 4  # below that, sums over features cost as much as the forwards save
 _GPU_BYTES = 2**30
 
 
@@ -126,7 +128,7 @@ def measure(
         rank, world = _rank_and_world(process_group)
         group = None if process_group == "world" else process_group
         if world > 1:
-            session.sums.share_centres(group)
+            session.sums.share_centres(session.batch_size, group)
         with Progress(total, f"measuring {name or _name_of(model)}", enabled=progress and rank == 0) as bar:
             for part, indices in session.pieces(rank, world):
                 session.process(part, indices)
@@ -201,22 +203,27 @@ class Session:
 
         settings = self.settings
         with contextlib.ExitStack() as stack:
-            reference = self._reference()
+            # First of all, for reading images may change the random state too.
             stack.enter_context(borrowed(self.model, self.device, self.dtype, settings.memory_format))
-            autocast = torch.bfloat16 if settings.precision == "bf16-mixed" else None
-            self.layers = self._select(reference, autocast)
+            reference = self._reference()
+            parts: list[int] = []
+            if settings.bn == "batch":
+                stack.enter_context(batch_statistics(self.model, parts))
+            self.layers = self._select(reference)
             self.batch_size = self._batch_size() if settings.batch_size == "auto" else settings.batch_size
             self.sums = LayerSums(
                 self.model,
                 self.layers,
                 draws=settings.perturber.draws,
                 readout=settings.readout,
-                autocast=autocast,
+                autocast=torch.bfloat16 if settings.precision == "bf16-mixed" else None,
                 image_shape=(reference.shape[-2], reference.shape[-1]),
                 reference=reference,
                 reference_leads=not (isinstance(self.source, LoaderSource) and self.source.shuffles),
+                parts=parts,
             )
-            stack.enter_context(batch_norm(self.model, settings.bn, self.sums.parts, self._clean_batches()))
+            if settings.bn == "reestimate":
+                stack.enter_context(reestimated(self.model, self._clean_batches()))
             stack.enter_context(self.sums.watching())
             self._exit = stack.pop_all()
         return self
@@ -364,7 +371,7 @@ class Session:
                     f"images must have structure for a deformation to move; the first {len(reference)} are constant"
                 )
         self._check_deformation(reference)
-        return self._to_device(reference)
+        return self._to_device(reference[: _reference_count(total, reference)])
 
     def _check_deformation(self, reference: Tensor) -> None:
         """Let the deformation refuse the image size before any work starts."""
@@ -382,13 +389,12 @@ class Session:
 
     def _clean_batches(self) -> Iterator[Tensor]:
         for images, _ in self.pieces():
-            yield self._as_input(self._to_device(images))
+            yield self._as_input(self._to_device(images).clone())  # the model may work in place on it
 
-    def _select(self, reference: Tensor, autocast: torch.dtype | None) -> list[Layer]:
+    def _select(self, reference: Tensor) -> list[Layer]:
         pair = self._as_input(reference[:2])
         try:
-            with torch.autocast(self.device.type, dtype=autocast, enabled=autocast is not None):
-                found = survey(self.model, pair)
+            found = survey(self.model, pair)  # never in bf16, whose rounding could hide the batch axis
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -402,13 +408,29 @@ class Session:
                 "the model must give the same answer twice, or its own randomness is taken for sensitivity; it does not "
                 "even in evaluation mode (dropout called as a function with training=True, perhaps)"
             )
+        if found.mixes_images:
+            raise ValueError(
+                "the model must treat every image by itself, or D and G depend on the batch; its output depends on the other "
+                "images of the batch (batch norm without running statistics, perhaps: then pass bn='batch')"
+            )
         return select(found, self.settings.layers)
 
     def _batch_size(self) -> int:
         largest = max(layer.features for layer in self.layers)
         bytes_per_image = self.settings.perturber.stack * largest * self.dtype.itemsize
         budget = _CPU_BYTES if self.device.type == "cpu" else _GPU_BYTES
-        return max(1, min(256, budget // bytes_per_image))
+        return max(_LEAST_BATCH, min(256, budget // bytes_per_image))
+
+
+def _reference_count(total: int | None, images: Tensor) -> int:
+    """Return how many images the reference c is the mean of: 16, or of large images fewer where there are few.
+
+    Small images come in batches that hold these anyway. Large ones need a forward of their own, kept to 2 % of the work;
+    the variance of q grows by 2 / n at most, which widens the errors of D and G a little.
+    """
+    if total is None or images.shape[-2] * images.shape[-1] <= 64**2:
+        return REFERENCE_IMAGES
+    return max(2, min(REFERENCE_IMAGES, total // 16))
 
 
 def _rank_and_world(group: Any) -> tuple[int, int]:

@@ -69,6 +69,7 @@ class Offset:
         self.centre = centre
         dtype = torch.float32 if centre.device.type == "mps" else torch.float64
         self.sum = torch.zeros(centre.shape, dtype=dtype, device=centre.device)
+        self.batch_sum = torch.empty_like(centre)  # of the running batch; kept, since fresh memory is slow
 
     def add(self, offset: Tensor) -> None:
         """Add a batch's sum of f - c."""
@@ -89,6 +90,9 @@ class Scratch:
     def __init__(self) -> None:
         self._buffers: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
+    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
+        return Scratch, ()  # copies and pickles carry no temporaries
+
     def rows(self, count: int, features: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return an uninitialised ``[count, features]`` tensor, valid until the next call."""
         key = (dtype, device)
@@ -104,25 +108,36 @@ def contribution(
     noisy: Float[Tensor, "draws batch features"],
     centre: Float[Tensor, " features"],
     scratch: Scratch,
+    offset: Float[Tensor, " features"] | None = None,
 ) -> Contribution:
     """Reduce one batch: |f(τx) - f(x)|², |f(x+η) - f(x)|² (averaged over draws), 2 |f - c|² and Σ (f - c).
 
     Differences are taken in float32 (float64 for float64 representations), sums of their squares in float64.
+
+    Args:
+        clean: f(x).
+        moved: f(τx).
+        noisy: f(x + η).
+        centre: c.
+        scratch: where temporaries live.
+        offset: where to put Σ (f - c), overwritten (default: a new tensor).
     """
     batch, features = clean.shape
     dtype = torch.float64 if clean.dtype == torch.float64 else torch.float32
-    step = max(1, _SCRATCH // max(features, 1))
+    if offset is None:
+        offset = torch.empty(features, dtype=dtype, device=clean.device)
     sum_dtype = torch.float32 if clean.device.type == "mps" else torch.float64
     powers = torch.zeros(3, batch, dtype=sum_dtype, device=clean.device)
-    offset = torch.zeros(features, dtype=sum_dtype if batch > step else dtype, device=clean.device)
-    for start in range(0, batch, step):
-        part = slice(start, min(start + step, batch))
-        difference = scratch.rows(part.stop - start, features, dtype, clean.device)
+    step = max(_BLOCK, _SCRATCH // batch // _BLOCK * _BLOCK)
+    for start in range(0, features, step):
+        part = slice(start, min(start + step, features))
+        difference = scratch.rows(batch, part.stop - start, dtype, clean.device)
+        original = clean[:, part]
         for row, perturbed in ((0, moved), (1, noisy)):
             for draw in perturbed:
-                powers[row, part] += _square_norms(_subtract(draw[part], clean[part], difference))
-        powers[2, part] = 2 * _square_norms(_subtract(clean[part], centre, difference))
-        offset += difference.sum(dim=0)
+                powers[row] += _square_norms(_subtract(draw[:, part], original, difference))
+        powers[2] += 2 * _square_norms(_subtract(original, centre[part], difference))
+        torch.sum(difference, dim=0, out=offset[part])
     powers[:2] /= len(moved)
     return Contribution(powers[0], powers[1], powers[2], offset)
 

@@ -78,7 +78,8 @@ class Perturber:
         """Call a foreign sampler on one image at a time: only so is its randomness the image's own."""
         made = []
         for number, generator in enumerate(randomness.generators()):
-            image = function(*(batch[number : number + 1] for batch in batches), generator=generator)
+            # Copies, which the function may work on in place.
+            image = function(*(batch[number : number + 1].clone() for batch in batches), generator=generator)
             if not isinstance(image, Tensor) or image.shape != batches[0][:1].shape:
                 raise ValueError(
                     f"{name} must return images of the shape it is given, {tuple(batches[0][:1].shape)}; "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Literal, get_args
+import random
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -50,10 +53,12 @@ def borrowed(
 ) -> Iterator[None]:
     """Put ``model`` into evaluation mode on ``device`` in ``dtype`` for the time of the block.
 
-    Parameters, buffers, training flags and random states are put back afterwards, as the very tensors they were.
+    Parameters, buffers and training flags are put back afterwards, as the very tensors they were, and so are the random
+    states of torch, numpy and Python.
     """
     parameters: list[tuple[nn.Parameter, Tensor]] = []
-    buffers: list[tuple[nn.Module, str, Tensor]] = []
+    buffers = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's, kept for them
     training = [(module, module.training) for module in model.modules()]
     devices = [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else []
 
@@ -63,84 +68,124 @@ def borrowed(
             moved = moved.contiguous(memory_format=torch.channels_last)
         return moved
 
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), _uncompiled():
         try:
             model.eval()
             for parameter in model.parameters():
-                if (data := converted(parameter.data)) is not parameter.data:
-                    parameters.append((parameter, parameter.data))
+                own = parameter.data
+                if (data := converted(own)) is not own:
+                    parameters.append((parameter, own))
                     parameter.data = data
-            for module in model.modules():
-                for name, buffer in module._buffers.items():
-                    if buffer is not None and (data := converted(buffer)) is not buffer:
-                        buffers.append((module, name, buffer))
-                        module._buffers[name] = data
+            for module, own_buffers in buffers:
+                for name, buffer in own_buffers.items():
+                    if buffer is not None:  # a copy in any case: some models count or cache in their buffers
+                        data = converted(buffer)
+                        module._buffers[name] = data.clone() if data is buffer else data
             yield
         finally:
             for parameter, data in parameters:
                 parameter.data = data
-            for module, name, buffer in buffers:
-                module._buffers[name] = buffer
+            for module, own_buffers in buffers:
+                module._buffers.clear()
+                module._buffers.update(own_buffers)
             for module, mode in training:
                 module.training = mode
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _uncompiled() -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which what ``torch.compile`` made runs as it was written."""
+    if "torch._dynamo" not in sys.modules:  # then nothing has been compiled, and importing it takes two seconds
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @contextlib.contextmanager
-def batch_norm(model: nn.Module, how: BatchNorm, parts: list[int], images: Iterator[Tensor]) -> Iterator[None]:
-    """Choose the statistics of batch normalisation for the time of the block.
+def batch_statistics(model: nn.Module, parts: list[int]) -> Iterator[None]:
+    """Let batch norms use each batch's own statistics, as the authors measure fresh networks, for the time of the block.
+
+    The result then depends on the batch size. Modules that do more than normalise (timm's, with their activation) keep
+    doing it: what they are given is normalised beforehand, and their running statistics are 0 and 1 - eps.
 
     Args:
-        model: already in evaluation mode.
-        how: ``"eval"``: the running statistics. ``"reestimate"``: running statistics estimated anew on ``images``.
-            ``"batch"``: those of each batch, as the authors measure fresh networks: x, τx and x + η each by its own; the
-            result then depends on the batch size.
-        parts: sizes of the parts of a stacked batch, kept up to date by the caller, for ``"batch"``.
-        images: clean images, for ``"reestimate"``; one pass over them.
+        model: in evaluation mode.
+        parts: sizes of the parts of the batch that is running, x, τx and x + η, each normalised by itself; kept up to
+            date by the caller, empty for no normalisation at all.
+
+    Raises:
+        ValueError: while the model runs, if a batch norm's input cannot be told apart into the parts.
     """
-    norms = [module for module in model.modules() if isinstance(module, _NORMS)]
-    if how == "eval" or not norms:
+    kept = [(norm, dict(norm._buffers)) for norm in _norms(model)]
+    handles = []
+    like = next(model.parameters(), torch.empty(0))
+    try:
+        for norm, _ in kept:
+            norm._buffers["running_mean"] = like.new_zeros(norm.num_features)
+            norm._buffers["running_var"] = like.new_full((norm.num_features,), 1 - norm.eps)
+            handles.append(norm.register_forward_pre_hook(_normalise_by(parts), with_kwargs=True))
         yield
-        return
-    if how == "batch":
-        replaced = [(norm, norm.__dict__.get("forward")) for norm in norms]
-        try:
-            for norm in norms:
-                norm.forward = _by_parts(norm, parts)  # type: ignore[method-assign]
-            yield
-        finally:
-            for norm, forward in replaced:
-                del norm.forward
-                if forward is not None:
-                    norm.forward = forward
-        return
-    kept = [(norm, dict(norm._buffers), norm.momentum, norm.training) for norm in norms]
+    finally:
+        for handle in handles:
+            handle.remove()
+        for norm, buffers in kept:
+            norm._buffers.update(buffers)
+
+
+def _normalise_by(parts: list[int]) -> Callable[..., tuple[tuple[Tensor], dict[str, Any]] | None]:
+    def hook(norm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Tensor], dict[str, Any]] | None:
+        total = sum(parts)
+        if not total:
+            return None
+        features = args[0] if args else kwargs["input"]
+        rows, rest = divmod(len(features), total)
+        if rest:
+            raise ValueError(
+                f"bn='batch' needs each batch norm's input to hold the {total} images of a batch one after the other; "
+                f"got {tuple(features.shape)}"
+            )
+        normalised = [
+            nn.functional.batch_norm(part, None, None, training=True, eps=norm.eps)
+            for part in features.split([rows * size for size in parts])
+        ]
+        return (torch.cat(normalised),), {}
+
+    return hook
+
+
+@contextlib.contextmanager
+def reestimated(model: nn.Module, images: Iterator[Tensor]) -> Iterator[None]:
+    """Let batch norms use running statistics estimated anew on ``images``, for the time of the block.
+
+    Every image weighs the same, however they are batched; a batch's variance is taken about its own mean.
+
+    Args:
+        model: in evaluation mode.
+        images: clean batches; one pass over them.
+    """
+    norms = [norm for norm in _norms(model) if norm.running_mean is not None]
+    kept = [(norm, dict(norm._buffers), norm.momentum) for norm in norms]
     try:
         for norm in norms:
-            if norm.running_mean is None:
-                continue
             norm._buffers.update({name: b.clone() for name, b in norm._buffers.items() if b is not None})
             norm.reset_running_stats()
-            norm.momentum = None  # a cumulative average
             norm.training = True
-        for batch in images:
+        seen = 0
+        for batch in images if norms else ():
+            seen += len(batch)
+            for norm in norms:
+                norm.momentum = len(batch) / seen
             model(batch)
         for norm in norms:
             norm.training = False
         yield
     finally:
-        for norm, old, momentum, mode in kept:
-            norm._buffers.update(old)
+        for norm, buffers, momentum in kept:
+            norm._buffers.update(buffers)
             norm.momentum = momentum
-            norm.training = mode
+            norm.training = False
 
 
-def _by_parts(norm: nn.modules.batchnorm._BatchNorm, parts: list[int]):  # type: ignore[no-untyped-def]
-    def forward(features: Tensor) -> Tensor:
-        sizes = parts if sum(parts) == len(features) else [len(features)]
-        normalised = [
-            nn.functional.batch_norm(part, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
-            for part in features.split(sizes)
-        ]
-        return torch.cat(normalised)
-
-    return forward
+def _norms(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, _NORMS)]

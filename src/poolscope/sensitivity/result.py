@@ -19,6 +19,7 @@ COLUMNS = (
 ).split()
 
 _RECORD_KEY = b"poolscope"
+_DIGEST_KEY = b"poolscope sha256"
 
 
 @dataclass
@@ -63,10 +64,9 @@ class Result:
         from poolscope._files import written_whole
 
         table = pa.Table.from_pandas(self.table, preserve_index=False)
-        record = {**self.record, "sha256": _digest(table)}
-        table = table.replace_schema_metadata(
-            {**(table.schema.metadata or {}), _RECORD_KEY: json.dumps(record, sort_keys=True, default=str).encode()}
-        )
+        record = json.dumps(self.record, sort_keys=True, default=str).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _RECORD_KEY: record})
+        table = table.replace_schema_metadata({**table.schema.metadata, _DIGEST_KEY: _digest(table)})
         with written_whole(Path(path)) as temporary:
             pq.write_table(table, temporary)
         return Path(path)
@@ -95,21 +95,23 @@ def read_result(path: str | Path) -> Result:
         raise FileNotFoundError(f"a saved result must be a file; {path} is not there")
     try:
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} must be a whole Parquet file; {str(error).splitlines()[0]}") from None
-    metadata = table.schema.metadata or {}
+        metadata = table.schema.metadata or {}
+        digest = _digest(table)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} must be a whole Parquet file; {reason[0]}") from None
     if _RECORD_KEY not in metadata:
         raise ValueError(f"{path} must hold a poolscope result; its metadata has no record of one")
-    record = json.loads(metadata[_RECORD_KEY])
-    if record.pop("sha256", None) != _digest(table):
+    if metadata.get(_DIGEST_KEY) != digest:
         raise ValueError(f"{path} must be as it was written; its content does not match its checksum")
-    return Result(table.to_pandas(), record)
+    return Result(table.to_pandas(), json.loads(metadata[_RECORD_KEY]))
 
 
-def _digest(table: Any) -> str:
-    """Return the SHA-256 of the table's content, whatever way it is split into chunks."""
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        digest.update(name.encode())
-        digest.update(json.dumps(table.column(name).to_pylist()).encode())
-    return digest.hexdigest()
+def _digest(table: Any) -> bytes:
+    """Return the SHA-256 of names, types, content and metadata, however the table is split into chunks, in hexadecimal."""
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != _DIGEST_KEY}
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for field in table.schema:
+        digest.update(repr((field.name, str(field.type))).encode())
+        digest.update(json.dumps(table.column(field.name).to_pylist()).encode())
+    return digest.hexdigest().encode()

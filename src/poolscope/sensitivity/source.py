@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from poolscope._checks import check_images
 
 
+@runtime_checkable
 class Source(Protocol):
     """Images with their indices."""
 
@@ -77,7 +78,14 @@ class DatasetSource:
             yield self._read(start, stop), torch.arange(start, stop)
 
     def _read(self, start: int, stop: int) -> Tensor:
-        return torch.stack([_image_of(self.dataset[index]) for index in range(start, stop)])
+        images = [_image_of(self.dataset[index]) for index in range(start, stop)]
+        for number, image in enumerate(images):
+            if image.shape != images[0].shape:
+                raise ValueError(
+                    f"all images must have one shape to be stacked, that of image {start}, {tuple(images[0].shape)}; image "
+                    f"{start + number} has {tuple(image.shape)}"
+                )
+        return torch.stack(images)
 
 
 class LoaderSource:
@@ -99,10 +107,16 @@ class LoaderSource:
     def first(self, count: int) -> Tensor:
         dataset = self.loader.dataset
         if isinstance(dataset, IterableDataset) or self.loader.batch_sampler is None:
-            images, _ = next(self.batches(count))
-            return images[:count]
+            parts: list[Tensor] = []
+            for images, _ in self.batches(count):
+                parts.append(images)
+                if sum(len(part) for part in parts) >= count:
+                    break
+            if not parts:
+                raise ValueError("a DataLoader must yield at least one batch of images; got none")
+            return torch.cat(parts)[:count]
         samples = [dataset[index] for index in range(min(count, len(cast(Sized, dataset))))]
-        return _image_of((self.loader.collate_fn or default_collate)(samples))
+        return _image_of(self.loader.collate_fn(samples))
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         seen: set[int] = set()

@@ -14,7 +14,7 @@ from poolscope.sensitivity.moments import Contribution, Covariance, Offset, Scra
 
 Readout = Literal["values", "channel_mean"]
 
-#: Images whose mean is the reference c of the standard errors; fixed, so that no result depends on the batch size.
+#: Images, at most, whose mean is the reference c of the standard errors: no result depends on the batch size.
 REFERENCE_IMAGES = 16
 
 
@@ -30,6 +30,7 @@ class LayerSums:
         image_shape: (H, W) of the input, to tell [B, H, W, C] maps from [B, C, H, W].
         reference: the images of lowest index, whose mean representation is c.
         reference_leads: whether the first batch begins with these images, so that they need no forward of their own.
+        parts: list to keep the sizes of the running batch's parts in, empty between batches (``batch_statistics``).
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class LayerSums:
         image_shape: tuple[int, int],
         reference: Tensor,
         reference_leads: bool,
+        parts: list[int],
     ):
         self.layers = [Layer("input", "input", axis=0), *layers]
         self.draws = draws
@@ -54,7 +56,7 @@ class LayerSums:
         self.moments = Covariance(len(self.layers), 3)
         self.offsets: list[Offset | None] = [None] * len(self.layers)
         self.features = [0] * len(self.layers)
-        self.parts: list[int] = []
+        self.parts = parts
         self._numbers = {layer.name: number for number, layer in enumerate(self.layers) if layer.kind != "output"}
         self._outputs = {layer.name: number for number, layer in enumerate(self.layers) if layer.kind == "output"}
         self._orders: dict[int, tuple[int, ...]] = {}
@@ -62,6 +64,7 @@ class LayerSums:
         self._means: list[Tensor | None] | None = None
         self._kept: list[Tensor] | None = None
         self._scratch = Scratch()
+        self._dtypes = [torch.float32] * len(self.layers)
         self._eps = [0.0] * len(self.layers)
         functions = any(layer.is_function for layer in layers)
         modules = frozenset(layer.name.partition("#")[0] for layer in layers if not layer.is_function)
@@ -110,7 +113,7 @@ class LayerSums:
         self.parts[:] = [len(images)]
         self._kept = [torch.empty(0)] * len(self.layers)
         try:
-            self._run(images)
+            self._run(images.clone())  # the model may work in place on it
             return self._kept
         finally:
             self._kept = None
@@ -121,28 +124,31 @@ class LayerSums:
         try:
             for part in self.reference.split(batch):
                 self.parts[:] = [len(part)]
-                self._run(part)
+                self._run(part.clone())
             means, self._means = self._means, None
         finally:
             self._means = None
         for number, total in enumerate(means):
             assert total is not None
-            self._new_offset(number, total / len(self.reference), total.dtype)
+            self._new_offset(number, total / len(self.reference), self._dtypes[number])
 
     def _new_offset(self, number: int, mean: Tensor, dtype: torch.dtype) -> None:
-        self.offsets[number] = Offset(mean)
+        self.offsets[number] = Offset(mean.to(dtype))
         self.features[number] = mean.numel()
 
     def _run(self, stack: Tensor) -> None:
         self._pending = [None] * len(self.layers)
         self._take(0, stack)
-        with torch.autocast(stack.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            outputs = list(tensors_in(self._watcher.forward(stack)))
-        for path, tensor in outputs:
-            name = f"output{path}" if len(outputs) > 1 else "output"
-            number = self._outputs.get(name, self._outputs.get(f"{name}#2"))
-            if number is not None:
-                self._take(number, tensor)
+        try:
+            with torch.autocast(stack.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+                outputs = list(tensors_in(self._watcher.forward(stack)))
+            for path, tensor in outputs:
+                name = f"output{path}" if len(outputs) > 1 else "output"
+                number = self._outputs.get(name, self._outputs.get(f"{name}#2"))
+                if number is not None:
+                    self._take(number, tensor)
+        finally:
+            self.parts.clear()  # a model that shares batch norms with this one must not use them
 
     def _catch(self, name: str, value: Any, source: Any) -> None:
         number = self._numbers.get(name)
@@ -159,9 +165,10 @@ class LayerSums:
             return
         working = torch.float64 if rows.dtype == torch.float64 else torch.float32
         if self._means is not None:
-            total = rows.double().sum(dim=0)
+            total = rows.sum(dim=0, dtype=working).double()
+            self._dtypes[number] = working
             earlier = self._means[number]
-            self._means[number] = total if earlier is None else earlier + total
+            self._means[number] = total if earlier is None else earlier.add_(total)
             return
         batch, draws = self.parts[0], self.draws
         clean = rows[:batch]
@@ -170,12 +177,10 @@ class LayerSums:
             self._new_offset(number, clean[: len(self.reference)].double().mean(dim=0), working)
             offset = self.offsets[number]
             assert offset is not None
-        if offset.centre.dtype != working:
-            offset.centre = offset.centre.to(working)
         self._eps[number] = max(self._eps[number], epsilon(rows.dtype), epsilon(self.autocast) if self.autocast else 0)
         moved = rows[batch : batch * (1 + draws)].view(draws, batch, -1)
         noisy = rows[batch * (1 + draws) :].view(draws, batch, -1)
-        self._pending[number] = contribution(clean, moved, noisy, offset.centre, self._scratch)
+        self._pending[number] = contribution(clean, moved, noisy, offset.centre, self._scratch, offset.batch_sum)
 
     def _rows(self, number: int, tensor: Tensor) -> Tensor:
         """Return ``[images, features]``, features in memory order: a view wherever that is possible."""
@@ -186,7 +191,9 @@ class LayerSums:
         if self.readout == "channel_mean" and number:
             tensor = tensor.mean(dim=self._channel_axis(tensor))
         order = self._orders.get(number)
-        if order is None:
+        if self._kept is not None:
+            order = tuple(range(tensor.ndim))  # compared between precisions, whose kernels may order memory differently
+        elif order is None:
             strides = tensor.stride()
             order = (0, *sorted(range(1, tensor.ndim), key=lambda axis: -strides[axis]))
             self._orders[number] = order
@@ -219,11 +226,11 @@ class LayerSums:
             )
         return results
 
-    def share_centres(self, group: Any) -> None:
-        """Give every process of ``group`` the first one's references, to the last bit."""
+    def share_centres(self, batch: int, group: Any) -> None:
+        """Give every process of ``group`` the first one's references, to the last bit; ``batch`` images a forward."""
         import torch.distributed as dist
 
-        self.set_centres(REFERENCE_IMAGES)
+        self.set_centres(batch)
         for offset in self.offsets:
             assert offset is not None
             dist.broadcast(offset.centre, dist.get_global_rank(group, 0) if group is not None else 0, group=group)

@@ -50,7 +50,7 @@ def sweep(
     Raises:
         ValueError: no displacement, one that is not positive, bf16, or what ``measure`` refuses.
     """
-    displacements, cutoffs = sorted(float(value) for value in displacement), sorted(cutoff)
+    displacements, cutoffs = sorted({float(value) for value in displacement}), sorted(set(cutoff))
     if not displacements or not cutoffs:
         raise ValueError(f"at least one displacement and cutoff are needed; got {displacement!r} and {cutoff!r}")
     if displacements[0] <= 0:

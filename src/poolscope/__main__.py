@@ -1,0 +1,5 @@
+"""``python -m poolscope``: the command line."""
+
+from poolscope.cli import main
+
+main()

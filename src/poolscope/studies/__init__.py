@@ -1,0 +1,1 @@
+"""Studies: what to run, how to draw it, and what it shows."""
