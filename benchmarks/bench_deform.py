@@ -3,8 +3,10 @@
     python benchmarks/bench_deform.py [--threads 2] [--repeats 40]
 
 Everything runs in one process, in an order drawn anew for every repeat, after a warm-up; medians, and ratios to the
-floor's median. ``draw + move`` is ``tau(images, generator=g)``: new random fields every time. ``warp`` gets its fields
-ready made. ElasticTransform (torchvision), where it can be imported, draws one field for the whole batch.
+floor's median (the last column: of the least times, which other work on the machine disturbs less). ``draw + move`` is
+``tau(images, generator=g)``: new random fields every time. ``warp`` gets its fields ready made. The peer is
+torchvision's ElasticTransform, called for each image, since it draws one field a call; it is timed afterwards, a few
+times only.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 import poolscope as ps
+from poolscope._torchvision import import_torchvision
 from poolscope.perturb.warping import sampling_grid
 
 Job = Callable[[], object]
@@ -29,18 +32,18 @@ Job = Callable[[], object]
 CASES = [(256, 32, 3, 1.0), (256, 32, 15, 0.3), (32, 224, 3, 7.0), (2, 1024, 3, 32.0)]
 
 
-def medians(jobs: dict[str, Job], repeats: int) -> dict[str, float]:
-    """Return each job's median time in seconds."""
+def timed(jobs: dict[str, Job], repeats: int, warm_up: int = 3) -> dict[str, list[float]]:
+    """Return the seconds each job took, every time."""
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     order = list(jobs)
-    for repeat in range(-3, repeats):  # three rounds of warm-up
+    for repeat in range(-warm_up, repeats):
         random.shuffle(order)
         for name in order:
             start = time.perf_counter()
             jobs[name]()
             if repeat >= 0:
                 taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+    return taken
 
 
 def jobs_for(count: int, side: int, cutoff: int, displacement: float) -> dict[str, Job]:
@@ -49,21 +52,22 @@ def jobs_for(count: int, side: int, cutoff: int, displacement: float) -> dict[st
     tau = ps.Diffeomorphism(displacement, cutoff, fold="ignore")
     field = tau.sample(count, (side, side), generator=generator)
     grid = sampling_grid(field).contiguous()
-    jobs: dict[str, Job] = {
+    return {
         "floor": lambda: F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False),
         "draw + move": lambda: tau(images, generator=generator),
         "warp": lambda: ps.warp(images, field),
     }
-    try:
-        from poolscope._torchvision import import_torchvision
 
+
+def peer_for(count: int, side: int) -> dict[str, Job]:
+    try:
         import_torchvision()
         from torchvision.transforms.v2 import ElasticTransform
     except ImportError:
-        return jobs
+        return {}
+    images = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
     elastic = ElasticTransform()
-    jobs["ElasticTransform"] = lambda: elastic(images)
-    return jobs
+    return {"ElasticTransform": lambda: [elastic(image) for image in images]}
 
 
 def processor() -> str:
@@ -87,13 +91,16 @@ def main() -> None:
         f"Python {platform.python_version()}, torch {torch.__version__}, poolscope {ps.__version__}; "
         f"{arguments.threads} threads, {arguments.repeats} repeats, float32"
     )
-    print(f"\n{'images':>16} {'cutoff':>6}  {'job':<16} {'median ms':>10} {'images/s':>10} {'x floor':>8}")
+    print(f"\n{'images':>16} {'cutoff':>6}  {'job':<16} {'median ms':>10} {'images/s':>10} {'x floor':>8} {'least':>6}")
     for count, side, cutoff, displacement in CASES:
-        seconds = medians(jobs_for(count, side, cutoff, displacement), arguments.repeats)
-        for name, median in seconds.items():
+        seconds = timed(jobs_for(count, side, cutoff, displacement), arguments.repeats)
+        seconds |= timed(peer_for(count, side), min(arguments.repeats, 3), warm_up=1)
+        floor, least = statistics.median(seconds["floor"]), min(seconds["floor"])
+        for name, each in seconds.items():
+            median = statistics.median(each)
             print(
                 f"{f'{count} x 3x{side}x{side}':>16} {cutoff:>6}  {name:<16} {1e3 * median:>10.2f} "
-                f"{count / median:>10.0f} {median / seconds['floor']:>8.2f}",
+                f"{count / median:>10.0f} {median / floor:>8.2f} {min(each) / least:>6.2f}",
                 flush=True,
             )
 

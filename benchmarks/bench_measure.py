@@ -1,8 +1,8 @@
 """What measuring costs: `measure` at every ReLU against the bare forwards it cannot do without, and its memory.
 
 The floor of D, G and R is three forwards of every image (x, τx, x + η), at the same batch, precision and memory format,
-timed in the same process in turn with ours. Memory is the peak resident set above that before the measurement, each in a
-fresh process.
+timed in the same process in turn with ours. Memory is the peak resident set above that before the measurement, each in
+a fresh process.
 
     python benchmarks/bench_measure.py [--threads 2] [--repeats 5] [--skip-memory] [--skip-large]
 """
@@ -59,7 +59,9 @@ def forwards(model: nn.Module, images: Tensor, batch: int, precision: str, memor
             model(part.repeat(3, 1, 1, 1).contiguous(memory_format=layout))
 
 
-def row(name: str, model: nn.Module, images: Tensor, precision: str, memory_format: str, repeats: int, batch: int) -> None:
+def row(
+    name: str, model: nn.Module, images: Tensor, precision: str, memory_format: str, repeats: int, batch: int
+) -> None:
     """Time floor and measurement in turn; print medians and their ratio."""
     model = model.eval()
     if memory_format == "channels_last":
@@ -94,7 +96,10 @@ def main() -> None:
     parser.add_argument("--skip-large", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} threads, {platform.machine()}, Python {platform.python_version()}")
+    print(
+        f"torch {torch.__version__}, {arguments.threads} threads, {platform.machine()}, Python "
+        f"{platform.python_version()}"
+    )
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(500, 3, 32, 32, generator=generator)
     vgg = ps.load_model("poolscope:vgg11_bn", seed=0)

@@ -1,7 +1,8 @@
-"""One small member of every model family in timm, and a torchvision model on photographs: does measuring work, and how long.
+"""One small member of every model family in timm, and a torchvision model on photographs: does measuring work, and how
+long.
 
-For each: the layers measured, D, G and R of the output, and "finite", or "nan" with the note, or why it failed. Weights are
-random (seed 0), images too unless `--photographs` names a Parquet file or folder of encoded images.
+For each: the layers measured, D, G and R of the output, and "finite", or "nan" with the note, or why it failed. Weights
+are random (seed 0), images too unless `--photographs` names a Parquet file or folder of encoded images.
 
     python benchmarks/families.py [--photographs FILE-or-DIR] [--only NAME ...] [--images 4] [--threads 2] [--csv FILE]
 """
@@ -21,7 +22,6 @@ import torch
 
 import poolscope as ps
 from poolscope._torchvision import import_timm
-
 
 
 def families() -> dict[str, list[str]]:
@@ -78,7 +78,10 @@ def measured(name: str, images: object, count: int) -> dict[str, object]:
             "note": "; ".join(sorted(set(missing["note"]))),
         }
     except Exception as error:
-        row |= {"state": "FAILED", "note": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
+        row |= {
+            "state": "FAILED",
+            "note": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+        }
     row["seconds"] = time.perf_counter() - started
     return row
 
@@ -99,7 +102,11 @@ def main() -> None:
     def show(row: dict[str, object]) -> None:
         rows.append(row)
         cells = (f"{row.get(c, ''):.3g}" if isinstance(row.get(c), float) else str(row.get(c, "")) for c in columns)
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, (22, 40, 8, 10, 4, 9, 9, 9, 6, 10, 0), strict=True)))
+        print(
+            "  ".join(
+                cell.ljust(width) for cell, width in zip(cells, (22, 40, 8, 10, 4, 9, 9, 9, 6, 10, 0), strict=True)
+            )
+        )
 
     if arguments.photographs:
         network = "torchvision:resnet18"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from poolscope.cli import main
 
 import poolscope as ps
+from poolscope.cli import main
 
 QUICK = ["--in-channels", "1", "--count", "6"]
 MODEL = ["measure", "poolscope:minivgg", *QUICK]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
 from test_cli import MODEL, run, write_images  # noqa: F401
 
 Case = tuple[Callable[[Path], list[str]], str]

@@ -3,30 +3,29 @@
 Measures, layer by layer, how a vision model reacts to smooth deformations (D), to noise (G), and their ratio R = D / G.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from poolscope.datasets import Indexed, load_images, open_images
-from poolscope.networks import load_model
-from poolscope.perturb import (
-    Diffeomorphism,
-    GaussianNoise,
-    MatchedNoise,
-    ResamplingBlur,
-    Rotation,
-    Scaling,
-    Shear,
-    SpectrumMatchedNoise,
-    Translation,
-    fold_fraction,
-    least_jacobian,
-    temperature_range,
-    warp,
-)
-from poolscope.sensitivity import Comparison, Result, compare, measure, read_result, sweep
-
 if TYPE_CHECKING:
+    from poolscope.datasets import Indexed, load_images, open_images
+    from poolscope.networks import load_model
+    from poolscope.perturb import (
+        Diffeomorphism,
+        GaussianNoise,
+        MatchedNoise,
+        ResamplingBlur,
+        Rotation,
+        Scaling,
+        Shear,
+        SpectrumMatchedNoise,
+        Translation,
+        fold_fraction,
+        least_jacobian,
+        temperature_range,
+        warp,
+    )
     from poolscope.perturb.transform import RandomDiffeomorphism
-    from poolscope.sensitivity.metric import Sensitivity
+    from poolscope.sensitivity import Comparison, Result, Sensitivity, compare, measure, read_result, sweep
 
 __version__ = "0.1.0"
 
@@ -58,19 +57,24 @@ __all__ = [
     "warp",
 ]
 
+# Every public name loads its part of the package on first use: `import poolscope` takes a few milliseconds.
+_HOMES = {
+    **dict.fromkeys(["Indexed", "load_images", "open_images"], "poolscope.datasets"),
+    **dict.fromkeys(["load_model"], "poolscope.networks"),
+    **dict.fromkeys(["RandomDiffeomorphism"], "poolscope.perturb.transform"),  # torchvision takes seconds
+    **dict.fromkeys(
+        ["Comparison", "Result", "Sensitivity", "compare", "measure", "read_result", "sweep"], "poolscope.sensitivity"
+    ),
+}
+
 
 def __getattr__(name: str) -> Any:
-    # These two subclass torchmetrics' and torchvision's classes, which take a second or more to import.
-    if name == "Sensitivity":
-        from poolscope.sensitivity.metric import Sensitivity
-
-        return Sensitivity
-    if name == "RandomDiffeomorphism":
-        from poolscope.perturb.transform import RandomDiffeomorphism
-
-        return RandomDiffeomorphism
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "poolscope.perturb")), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

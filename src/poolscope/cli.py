@@ -44,16 +44,24 @@ Data = Annotated[
 ]
 Split = Annotated[str | None, typer.Option(help="Part of the data set, such as test.")]
 Count = Annotated[int | None, typer.Option(help="Only the first so many images.")]
-Size = Annotated[int | None, typer.Option(help="Resize the shorter side to this and cut the middle (default: the model's).")]
+Size = Annotated[
+    int | None, typer.Option(help="Resize the shorter side to this and cut the middle (default: the model's).")
+]
 Normalize = Annotated[str, typer.Option(help="auto (the model's or the data set's own), cifar10, imagenet or none.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of cifar10's archive (default: $POOLSCOPE_DATA).")]
 Weights = Annotated[str | None, typer.Option(help="Pretrained name (DEFAULT, …), *.safetensors or *.pt file.")]
 Classes = Annotated[int | None, typer.Option(help="Number of the model's outputs.")]
 Channels = Annotated[int | None, typer.Option(help="Channels of the model's images.")]
-Trust = Annotated[bool, typer.Option("--trust-code", help="Allow models from module.path:factory, which runs that code.")]
-Displacement = Annotated[float | None, typer.Option(help="True rms displacement in pixels (default: shorter side / 32).")]
+Trust = Annotated[
+    bool, typer.Option("--trust-code", help="Allow models from module.path:factory, which runs that code.")
+]
+Displacement = Annotated[
+    float | None, typer.Option(help="True rms displacement in pixels (default: shorter side / 32).")
+]
 Cutoff = Annotated[int, typer.Option(help="Highest mode of the deformation.")]
-Noise = Annotated[NoiseKind, typer.Option(help="Noise of the deformation's norm: white, rectified, or of its spectrum.")]
+Noise = Annotated[
+    NoiseKind, typer.Option(help="Noise of the deformation's norm: white, rectified, or of its spectrum.")
+]
 Layers = Annotated[
     str, typer.Option(help="auto, activations, weights, blocks, all, a regular expression, or names with commas.")
 ]
@@ -127,7 +135,9 @@ def _processes(device: str) -> Iterator[tuple[Any, int]]:
         dist.destroy_process_group()
 
 
-def _load(name: str, weights: str | None, classes: int | None, channels: int | None, trust: bool, seed: int) -> nn.Module:
+def _load(
+    name: str, weights: str | None, classes: int | None, channels: int | None, trust: bool, seed: int
+) -> nn.Module:
     from poolscope import load_model
 
     return load_model(
@@ -136,13 +146,17 @@ def _load(name: str, weights: str | None, classes: int | None, channels: int | N
 
 
 def _open(
-    data: str, split: str | None, count: int | None, size: int | None, normalize: str, root: Path | None, model: nn.Module
+    data: str,
+    split: str | None,
+    count: int | None,
+    size: int | None,
+    normalize: str,
+    root: Path | None,
+    model: nn.Module,
 ) -> Any:
     from poolscope import open_images
 
-    return open_images(
-        data, split=split, count=count, size=size, normalize=normalize, root=root, for_model=model
-    )
+    return open_images(data, split=split, count=count, size=size, normalize=normalize, root=root, for_model=model)
 
 
 def _options(
@@ -171,7 +185,9 @@ def _options(
         raise ValueError(f"--batch-size must be auto or a whole number, 1 or more; got {batch_size!r}")
     published = protocol == "published" and displacement is None
     return {
-        "deformation": ps.Diffeomorphism.published(1.0, cutoff) if published else ps.Diffeomorphism(displacement, cutoff),
+        "deformation": ps.Diffeomorphism.published(1.0, cutoff)
+        if published
+        else ps.Diffeomorphism(displacement, cutoff),
         "noise": noises[noise](),
         "layers": layers.split(",") if "," in layers else layers,
         "draws": draws,
@@ -200,7 +216,9 @@ def _print_table(table: pd.DataFrame, title: str, columns: list[str]) -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for weights, tables, pictures and report.html.")] = Path("demo-report"),
+    out: Annotated[Path, typer.Option(help="Folder for weights, tables, pictures and report.html.")] = Path(
+        "demo-report"
+    ),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     seed: Seed = 0,
 ) -> None:
@@ -337,7 +355,9 @@ def deform(
     image: Annotated[Path | None, typer.Argument(help="A photograph (default: a digit).")] = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels per side.")] = 224,
     cutoffs: Annotated[str, typer.Option(help="Cutoffs, with commas.")] = "2,3,5,10",
-    out: Annotated[Path, typer.Option(help="Folder for deformations.png and .pdf; made if missing.")] = Path("deformations"),
+    out: Annotated[Path, typer.Option(help="Folder for deformations.png and .pdf; made if missing.")] = Path(
+        "deformations"
+    ),
     seed: Seed = 0,
 ) -> None:
     """Show a photograph under deformations: a grid of temperatures and cutoffs, the published range framed.
@@ -373,7 +393,10 @@ def info(root: Root = None) -> None:
             print(f"  {name:14s} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             print(f"  {name:14s} not installed")
-    print(f"devices: cpu{''.join(f', cuda:{n} ({torch.cuda.get_device_name(n)})' for n in range(torch.cuda.device_count()))}")
+    print(
+        f"devices: "
+        f"cpu{''.join(f', cuda:{n} ({torch.cuda.get_device_name(n)})' for n in range(torch.cuda.device_count()))}"
+    )
     print("data sets:")
     for name in ("digits", "cifar10"):
         try:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import seeded
 from torch import Tensor, nn
 
+from helpers import seeded
 from poolscope._torchvision import import_timm, import_torchvision
 from poolscope.probe import select, survey
 
@@ -97,7 +97,7 @@ def test_gates_and_squeezed_branches_do_not_count() -> None:
     efficient = models.efficientnet_b0(num_classes=10)
     found = names(efficient, "activations", 64)
     assert found == [*modules_of(efficient, nn.SiLU), "output"]
-    assert len(found) == 1 + 1 + 15 * 2 + 1 + 1    # stem; a first block without expansion; 15 with; head; output
+    assert len(found) == 1 + 1 + 15 * 2 + 1 + 1  # stem; a first block without expansion; 15 with; head; output
     assert not any("scale_activation" in name for name in found)
 
 
@@ -137,7 +137,7 @@ def test_windows_of_timms_swin_belong_to_their_images() -> None:
     with torch.no_grad():
         found = survey(model.eval(), torch.rand(2, 3, 32, 32, generator=seeded(0)))
     shapes = {layer.name: layer.shape for layer in found.layers}
-    assert shapes["layers.0.blocks.0.attn"] == (16, 16, 16)    # 16 windows of 16 tokens of 16 numbers
+    assert shapes["layers.0.blocks.0.attn"] == (16, 16, 16)  # 16 windows of 16 tokens of 16 numbers
     assert names(model, "auto") == ["layers.0.blocks.0", "layers.1.blocks.0", "layers.1.blocks.1", "output"]
 
 
@@ -197,7 +197,7 @@ def test_a_function_does_not_take_a_modules_name(representations) -> None:
     images = torch.rand(4, 3, 8, 8, generator=seeded(0))
     model = Clash()
     together = representations(model, images, "activations")
-    for name in ("relu", "relu()", "relu#2"):    # each alone is the one that goes by this name among all
+    for name in ("relu", "relu()", "relu#2"):  # each alone is the one that goes by this name among all
         assert torch.equal(representations(model, images, [name])[name], together[name])
     assert not torch.equal(together["relu"][:, :48], together["relu#2"])
 

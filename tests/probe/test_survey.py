@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from helpers import seeded
 from torch import Tensor, nn
 
+from helpers import seeded
 from poolscope import measure
 from poolscope.probe import Layer, select, survey
 
@@ -33,7 +33,7 @@ class Tokens(nn.Module):
 
 
 @pytest.mark.parametrize(("order", "axis"), [("BLE", 0), ("LBE", 1)])
-@pytest.mark.parametrize("size", [8, 2, 4])    # also as many tokens as images: 1, 4, and the survey's own 2 and 3
+@pytest.mark.parametrize("size", [8, 2, 4])  # also as many tokens as images: 1, 4, and the survey's own 2 and 3
 def test_token_sequences_in_both_orders(order: str, axis: int, size: int) -> None:
     found = layers_of(Tokens(order), size)
     assert (found["mix"].axis, found["mix"].shape) == (axis, ((size // 2) ** 2, 6))

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 import torch
-from helpers import seeded
 from torch import nn
 
+from helpers import seeded
 from poolscope import measure
 from poolscope.probe import unwrap
 
@@ -45,7 +45,7 @@ WRAPPERS = {
 def test_wrapped_models_give_the_eager_table(how: str, ran_before: bool, images: torch.Tensor) -> None:
     expected = measure(network().eval(), images, layers="all", progress=False).table
     wrapped = WRAPPERS[how](network())
-    if ran_before:    # compiled code that was made before the hooks came must not run under them
+    if ran_before:  # compiled code that was made before the hooks came must not run under them
         with torch.no_grad():
             wrapped(images)
     table = measure(wrapped, images, layers="all", progress=False).table
@@ -58,7 +58,7 @@ def test_scripted_and_traced_models_are_refused(images: torch.Tensor) -> None:
     scripted = torch.jit.script(network())
     traced = torch.jit.trace(network(), images)
     for model in (scripted, traced):
-        with pytest.raises(TypeError, match="must be an eager nn.Module, a scripted one hides its layers: measure the"):
+        with pytest.raises(TypeError, match=r"must be an eager nn.Module, a scripted one hides its layers"):
             measure(model, images, progress=False)
     with pytest.raises(TypeError, match=r"must be eager throughout.*at '0'"):
         measure(nn.Sequential(scripted, nn.ReLU()), images, progress=False)

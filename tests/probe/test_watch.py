@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import seeded
 from torch import Tensor, nn
 
+from helpers import seeded
 from poolscope import measure
 from poolscope._torchvision import import_torchvision
 from poolscope.probe import Watcher, first_tensor, tensors_in
@@ -97,7 +97,7 @@ def test_what_is_overwritten_was_caught_before(representations) -> None:
     images = torch.rand(3, 3, 8, 8, generator=seeded(0))
     before = images.clone()
     caught = representations(model, images, ["conv", "relu", "output"])
-    assert torch.equal(images, before)    # the user's images, which the model would have shifted
+    assert torch.equal(images, before)  # the user's images, which the model would have shifted
     with torch.no_grad():
         conv = model.conv(images - 0.5)
     torch.testing.assert_close(caught["input"], images.flatten(1), rtol=0, atol=0)
@@ -255,4 +255,4 @@ class Failing(nn.Module):
 
 def test_a_branch_that_fails_and_is_caught_does_not_lose_layers(representations) -> None:
     caught = representations(Failing(), torch.rand(2, 3, 8, 8), "activations")
-    assert len(caught) == 1 + 3 + 1    # the input, three nonlinearities whatever they are called, the output
+    assert len(caught) == 1 + 3 + 1  # the input, three nonlinearities whatever they are called, the output

@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from torch import Tensor
 
 import poolscope as ps
@@ -79,6 +79,7 @@ def fed(batch: Batch, cuts: list[int] | None = None, **options: bool) -> ps.Sens
     return metric
 
 
+@settings(max_examples=50)
 @given(cuts=st.sets(st.integers(1, 59)))
 def test_batching_changes_nothing(cuts: set[int]) -> None:
     found = fed(case(), sorted(cuts)).compute()
@@ -114,13 +115,14 @@ def test_equal_pairs() -> None:
 
 
 def test_batches_of_unlike_precision() -> None:
-    clean, moved, noisy = case(mean=1000.0, dtype=torch.float32)
+    clean, moved, noisy = case(mean=1e5, dtype=torch.float32)
     for first, second in ((torch.float64, torch.float32), (torch.float32, torch.float64)):
         metric = ps.Sensitivity()
         metric.update(*(part[:40].to(first) for part in (clean, moved, noisy)))
         metric.update(*(part[40:].to(second) for part in (clean, moved, noisy)))
-        # The reference, near 1000, is one number for both: rounded for one of them it would be off by 1000 · 2^-24.
-        assert_same(metric.compute(), at_once(clean, moved, noisy), 1e-6)
+        # The reference, near 1e5, is one number for both: rounded for one of them it would be off by 1e5 · 2^-24.
+        assert_same(metric.compute(), at_once(clean, moved, noisy), 1e-6, EXACT)
+        assert_same(metric.compute(), at_once(clean, moved, noisy), 1e-3, ERRORS)  # of a c rounded to float32: by 0.004
         assert float(metric.eps) == epsilon(torch.float32)  # the coarsest of the two
 
 
@@ -135,6 +137,7 @@ def test_a_constant_representation_and_one_that_is_not_finite() -> None:
     assert math.isnan(infinite["D"])
 
 
+@settings(max_examples=40)
 @given(cuts=st.sets(st.integers(1, 59), max_size=4), order=st.randoms(use_true_random=False))
 def test_merging_is_exact(cuts: set[int], order: Random) -> None:
     parts = [fed(part) for part in zip(*(t.tensor_split(sorted(cuts)) for t in case()), strict=True)]
@@ -288,7 +291,7 @@ def test_called_with_one_image_it_refuses_and_keeps_what_it_has() -> None:
 def test_gradients_do_not_pass() -> None:
     clean, moved, noisy = case(20)
     metric = ps.Sensitivity()
-    metric.update(clean.requires_grad_(), moved, noisy)
+    metric(clean.requires_grad_(), moved, noisy)  # torchmetrics lets gradients pass here, not in update
     assert not metric.centre.requires_grad
     assert not metric.offset.requires_grad
 

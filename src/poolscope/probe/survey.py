@@ -105,7 +105,9 @@ class _Recorder:
         values = tensor.detach()
         sums: dict[int, Tensor] = {}
         for axis in range(min(2, values.ndim)):
-            if values.numel() and (values.shape[0] % self._images == 0 if axis == 0 else values.shape[1] == self._images):
+            if values.numel() and (
+                values.shape[0] % self._images == 0 if axis == 0 else values.shape[1] == self._images
+            ):
                 others = [other for other in range(values.ndim) if other != axis]
                 total = values.sum(dim=others, dtype=torch.float32) if others else values.float()
                 magnitude = torch.linalg.vector_norm(values.float(), ord=1, dim=others) if others else total.abs()
@@ -240,7 +242,7 @@ def _find_batch_axis(layer: Layer, two: _Event, three: _Event) -> None:
             continue
         a, b = rows.chunk(2)
         expected = torch.cat([b, a, b])
-        # Rounding differs with the batch size; the scale is the sum of magnitudes, so that cancelling sums do not count.
+        # Rounding differs with the batch size; the scale is the sum of magnitudes: cancelling sums do not count.
         scale = torch.nan_to_num(expected[:, 1:].abs())
         if not bool((torch.nan_to_num(expected - other).abs() <= 1e-3 * scale + 1e-30).all()):
             continue

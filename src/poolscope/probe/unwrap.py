@@ -29,10 +29,10 @@ def unwrap(model: object) -> nn.Module:
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise TypeError(
-                "model must be eager throughout, a scripted part hides its layers: put the module it was made from in its "
-                f"place; got {type(module).__name__} at {name!r}"
+                "model must be eager throughout, a scripted part hides its layers: put the module it was made from in "
+                f"its place; got {type(module).__name__} at {name!r}"
             )
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
-            raise ValueError(f"a lazy model must have seen an input, which gives its weights a shape; {name!r} has none")
+            raise ValueError(f"a lazy model must have seen an input, which gives weights a shape; {name!r} has none")
     return model

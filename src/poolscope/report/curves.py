@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from poolscope.report.style import house_style, new_figure
+from poolscope.report.style import house_style, new_figure, own_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,7 @@ def plot_quantity(table: pd.DataFrame, quantity: str = "R", *, ax: Axes | None =
     """
     check_quantity(quantity)
     with house_style():
-        if ax is None:
-            ax = new_figure(5.2, 3.6)[1][0]
+        ax = own_axes(ax)
         groups = list(table.groupby(["model", "variant"], sort=False))
         models = {model for (model, _), _ in groups}
         variants = {variant for (_, variant), _ in groups}
@@ -98,8 +97,7 @@ def plot_amplitudes(table: pd.DataFrame, layer: str = "output", *, ax: Axes | No
     if chosen.empty:
         raise ValueError(f"layer must be one of the table's; got {layer!r}")
     with house_style():
-        if ax is None:
-            ax = new_figure(5.2, 3.6)[1][0]
+        ax = own_axes(ax)
         several = chosen["cutoff"].nunique() > 1
         for (model, variant, cutoff), rows in chosen.groupby(["model", "variant", "cutoff"], sort=False):
             name = str(variant if variant != "given" else model)
@@ -124,13 +122,13 @@ def plot_training(rows: list[dict[str, Any]], *, ax: Axes | None = None) -> Axes
         ax: where to draw (default: a new figure).
     """
     with house_style():
-        if ax is None:
-            ax = new_figure(5.2, 3.6)[1][0]
+        ax = own_axes(ax)
         epochs = [row["epoch"] for row in rows]
         ax.plot(epochs, [1 - row["accuracy"] for row in rows], label="training")
         if "validation_accuracy" in rows[0]:
             ax.plot(epochs, [1 - row["validation_accuracy"] for row in rows], label="test")
-        ax.set_yscale("log")
+        ax.set_yscale("symlog", linthresh=1e-3)  # an error of 0 has its place
+        ax.set_ylim(bottom=0)
         ax.set_xlabel("epoch")
         ax.set_title("error", fontsize=10, loc="left")
         ax.legend()

@@ -74,7 +74,11 @@ def write_page(
         summary=summary,
         figures=pictures,
         tables=[
-            {"title": name, "columns": list(table.columns), "rows": [[cell(v) for v in row] for row in table.to_numpy()]}
+            {
+                "title": name,
+                "columns": list(table.columns),
+                "rows": [[cell(v) for v in row] for row in table.to_numpy()],
+            }
             for name, table in tables
         ],
         record=json.dumps(record, indent=2, sort_keys=True, default=str),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Okabe and Ito's colours, told apart with any colour vision.
@@ -18,10 +19,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 def house_style() -> Iterator[None]:
     """Draw with poolscope's settings; the caller's are back afterwards."""
     import matplotlib as mpl
+    from cycler import cycler
 
     with mpl.rc_context(
         {
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
+            "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -37,13 +39,18 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[object]]:
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """Return a figure of its own, not known to pyplot, with ``columns`` axes beside each other."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(1, columns, squeeze=False)[0]
     return figure, list(axes)
+
+
+def own_axes(ax: Axes | None) -> Axes:
+    """Return ``ax``, or the axes of a new figure."""
+    return new_figure(5.2, 3.6)[1][0] if ax is None else ax
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

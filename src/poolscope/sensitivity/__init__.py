@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from poolscope.sensitivity.compare import Comparison, compare
+from poolscope.sensitivity.comparing import Comparison, compare
 from poolscope.sensitivity.estimate import Estimate
-from poolscope.sensitivity.measure import measure
+from poolscope.sensitivity.measuring import measure
 from poolscope.sensitivity.result import COLUMNS, Result, read_result
-from poolscope.sensitivity.sweep import sweep
+from poolscope.sensitivity.sweeping import sweep
 
 if TYPE_CHECKING:
     from poolscope.sensitivity.metric import Sensitivity

@@ -60,7 +60,9 @@ def borrowed(
     buffers = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's, kept for them
     training = [(module, module.training) for module in model.modules()]
-    devices = [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else []
+    devices: list[int] = []
+    if device.type == "cuda":
+        devices = [torch.cuda.current_device() if device.index is None else device.index]
 
     def converted(tensor: Tensor) -> Tensor:
         moved = tensor.to(device, dtype if tensor.dtype.is_floating_point else tensor.dtype)
@@ -104,7 +106,7 @@ def _uncompiled() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def batch_statistics(model: nn.Module, parts: list[int]) -> Iterator[None]:
-    """Let batch norms use each batch's own statistics, as the authors measure fresh networks, for the time of the block.
+    """Let batch norms use each batch's own statistics for the time of the block, as the authors for fresh networks.
 
     The result then depends on the batch size. Modules that do more than normalise (timm's, with their activation) keep
     doing it: what they are given is normalised beforehand, and their running statistics are 0 and 1 - eps.

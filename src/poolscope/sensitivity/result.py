@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of a result's table, in order.
-COLUMNS = (
-    "layer kind position depth features images draws D D_se G G_se R R_se R_low R_high deformation_power noise_power "
-    "spread model variant draw note"
-).split()
+COLUMNS = [
+    "layer", "kind", "position", "depth", "features", "images", "draws", "D", "D_se", "G", "G_se", "R", "R_se", "R_low",
+    "R_high", "deformation_power", "noise_power", "spread", "model", "variant", "draw", "note",
+]
 
 _RECORD_KEY = b"poolscope"
 _DIGEST_KEY = b"poolscope sha256"
@@ -76,7 +76,9 @@ class Result:
 
     def __str__(self) -> str:
         return self.table.to_string(
-            index=False, float_format="{:.4g}".format, columns=["layer", "D", "D_se", "G", "G_se", "R", "R_low", "R_high"]
+            index=False,
+            float_format="{:.4g}".format,
+            columns=["layer", "D", "D_se", "G", "G_se", "R", "R_low", "R_high"],
         )
 
 
@@ -108,10 +110,10 @@ def read_result(path: str | Path) -> Result:
 
 
 def _digest(table: Any) -> bytes:
-    """Return the SHA-256 of names, types, content and metadata, however the table is split into chunks, in hexadecimal."""
+    """Return the SHA-256 of names, types, content and metadata, in hexadecimal, whatever the table's chunks."""
     metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != _DIGEST_KEY}
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
-    for field in table.schema:
-        digest.update(repr((field.name, str(field.type))).encode())
-        digest.update(json.dumps(table.column(field.name).to_pylist()).encode())
+    for column in table.schema:
+        digest.update(repr((column.name, str(column.type))).encode())
+        digest.update(json.dumps(table.column(column.name).to_pylist()).encode())
     return digest.hexdigest().encode()

@@ -82,8 +82,8 @@ class DatasetSource:
         for number, image in enumerate(images):
             if image.shape != images[0].shape:
                 raise ValueError(
-                    f"all images must have one shape to be stacked, that of image {start}, {tuple(images[0].shape)}; image "
-                    f"{start + number} has {tuple(image.shape)}"
+                    f"all images must have one shape to be stacked, that of image {start}, {tuple(images[0].shape)}; "
+                    f"image {start + number} has {tuple(image.shape)}"
                 )
         return torch.stack(images)
 
@@ -129,8 +129,8 @@ class LoaderSource:
                 repeated = seen.intersection(indices.tolist()) if indices is not None else set()
                 if indices is None or repeated or len(set(indices.tolist())) < len(indices):
                     raise ValueError(
-                        "a shuffling DataLoader must yield each image's index, as the last entry of its batches or under "
-                        '"index" (poolscope.Indexed(dataset) does that), or every run would perturb the images '
+                        "a shuffling DataLoader must yield each image's index, as the last entry of its batches or "
+                        'under "index" (poolscope.Indexed(dataset) does that), or every run would perturb the images '
                         f"differently; got {'repeated indices' if indices is not None else _shape_of(batch)}"
                     )
                 seen.update(indices.tolist())
@@ -186,9 +186,9 @@ def _indices_of(batch: Any, count: int) -> Tensor | None:
         value = batch.get("index", batch.get("indices"))
     elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
         value = batch[-1]
-    if isinstance(value, Tensor) and value.shape == (count,) and not value.is_floating_point() and int(value.min()) >= 0:
-        return value.long().cpu()
-    return None
+    if not isinstance(value, Tensor) or value.shape != (count,) or value.is_floating_point() or int(value.min()) < 0:
+        return None
+    return value.long().cpu()
 
 
 def _shape_of(batch: Any) -> str:

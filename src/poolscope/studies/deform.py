@@ -34,11 +34,12 @@ def run(
         seed: of the fields.
 
     Returns:
-        The files written, and a table of temperature, cutoff, displacement (pixels), share of draws that fold, and whether
-        the published range allows it.
+        The files written, and a table of temperature, cutoff, displacement (pixels), share of draws that fold, and
+        whether the published range allows it.
 
     Raises:
-        FileNotFoundError, ValueError: no such image, or one that cannot be read; a cutoff that the size does not resolve.
+        FileNotFoundError, ValueError: no such image, or one that cannot be read; a cutoff that the size does not
+            resolve.
     """
     import pandas as pd
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from poolscope.report import (
     save_figure,
     write_page,
 )
+from poolscope.report.style import house_style, new_figure
 from poolscope.sensitivity import Comparison, compare, sweep
 from poolscope.training import accuracy, fit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 MODEL = "poolscope:minivgg"
 DISPLACEMENTS = (0.1, 0.3, 0.6, 1.0, 1.5)
@@ -87,11 +90,13 @@ def run(out: Path, *, epochs: int = 20, seed: int = 0, say: Callable[[str], obje
 
     figures = [
         (plot_sensitivities(table), "D, G and R against depth, with 95 % bands over images"),
-        (_figure_of(plot_amplitudes, amplitudes), "R of the output against the deformation's size: its order can change"),
+        (
+            _amplitudes_and_training(amplitudes, curve),
+            "left: R of the output against the deformation's size; right: errors during training",
+        ),
         (_examples(test_images[:3], deformation, seed), "test digits: x, deformed τx, noisy x + η of the same norm"),
-        (_figure_of(plot_training, curve), "errors during training"),
     ]
-    for (figure, _), stem in zip(figures, ("sensitivities", "amplitudes", "perturbed", "training"), strict=True):
+    for (figure, _), stem in zip(figures, ("sensitivities", "amplitudes", "perturbed"), strict=True):
         files += save_figure(figure, out / stem)
     seconds = time.perf_counter() - started
     columns = ["layer", "variant", "D", "D_se", "G", "G_se", "R", "R_low", "R_high"]
@@ -112,29 +117,33 @@ def run(out: Path, *, epochs: int = 20, seed: int = 0, say: Callable[[str], obje
 def summary(reached: float, comparison: Comparison) -> list[str]:
     """Say in plain words what was found; every statement is computed from the numbers and their intervals."""
     table = comparison.result.table
-    output = table[table["layer"] == "output"].set_index("variant")
+    before, after = (
+        table[(table["layer"] == "output") & (table["variant"] == variant)].iloc[0].to_dict()
+        for variant in ("initial", "trained")
+    )
     lines = [
-        f"A small convolutional network ({MODEL}) reached {reached:.1%} accuracy on {int(output['images'].iloc[0])} test "
-        "digits. Each layer was measured before and after training, with deformations of 1 pixel rms and noise of the "
-        "same norm."
+        f"A small convolutional network ({MODEL}) reached {reached:.1%} accuracy on {before['images']} test digits. "
+        "Each "
+        "layer was measured before and after training, with deformations of 1 pixel rms and noise of the same norm."
     ]
     for quantity, what in (("D", "deformations"), ("G", "noise")):
-        before, after = (float(output.loc[variant, quantity]) for variant in ("initial", "trained"))
-        error = sum(float(output.loc[variant, f"{quantity}_se"]) ** 2 for variant in ("initial", "trained")) ** 0.5
-        change = "less" if after < before else "more"
-        if abs(after - before) < 1.96 * error:
+        error = math.hypot(before[f"{quantity}_se"], after[f"{quantity}_se"])
+        change = "less" if after[quantity] < before[quantity] else "more"
+        if abs(after[quantity] - before[quantity]) < 1.96 * error:
             lines.append(f"Sensitivity of the output to {what} ({quantity}) did not change measurably.")
         else:
             lines.append(
-                f"The trained output is {change} sensitive to {what}: {quantity} went from {before:.3g} to {after:.3g}."
+                f"The trained output is {change} sensitive to {what}: {quantity} went from {before[quantity]:.3g} to "
+                f"{after[quantity]:.3g}."
             )
-    row = comparison.table.set_index("layer").loc["output"]
-    low, high = float(row["low"]), float(row["high"])
-    verdict = "fell" if high < 0 else "rose" if low > 0 else "did not change measurably"
+    paired = comparison.table
+    row = paired[paired["layer"] == "output"].iloc[0].to_dict()
+    verdict = "fell" if row["high"] < 0 else "rose" if row["low"] > 0 else "did not change measurably"
     lines.append(
         f"Their ratio R at the output {verdict}: from {row['R_first']:.3g} to {row['R_second']:.3g}, log ratio "
-        f"{row['log_ratio']:.2f} with 95 % interval {low:.2f} to {high:.2f}. One network, one training run: the "
-        "intervals are over images."
+        f"{row['log_ratio']:.2f} with 95 % interval {row['low']:.2f} to {row['high']:.2f}. One network, one "
+        "training run: "
+        "the intervals are over images."
     )
     return lines
 
@@ -158,11 +167,15 @@ def _amplitudes(models: dict[str, torch.nn.Module], images: torch.Tensor, seed: 
     return pd.concat(tables, ignore_index=True)
 
 
-def _figure_of(draw: Callable[..., Any], *args: Any) -> Any:
-    return draw(*args).figure
+def _amplitudes_and_training(amplitudes: pd.DataFrame, curve: list[dict[str, Any]]) -> Figure:
+    with house_style():
+        figure, (left, right) = new_figure(10.5, 3.6, columns=2)
+        plot_amplitudes(amplitudes, ax=left)
+        plot_training(curve, ax=right)
+    return figure
 
 
-def _examples(images: torch.Tensor, deformation: Diffeomorphism, seed: int) -> Any:
+def _examples(images: torch.Tensor, deformation: Diffeomorphism, seed: int) -> Figure:
     generator = torch.Generator().manual_seed(seed)
     moved = deformation(images, generator=generator)
     return plot_perturbed(images, moved, MatchedNoise()(images, moved, generator=generator))

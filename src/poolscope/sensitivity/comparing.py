@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from poolscope.sensitivity.estimate import quantile_t
-from poolscope.sensitivity.measure import Session, make_settings
+from poolscope.sensitivity.measuring import Session, make_settings
 from poolscope.sensitivity.moments import Covariance
 from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.result import Result
@@ -28,8 +28,8 @@ class Comparison:
 
     Attributes:
         table: one row for each layer that a model shares by name with the first: ``layer, first, second, R_first,
-            R_second, log_ratio, log_ratio_se, low, high, note``; log_ratio = log(R_second / R_first), natural, ``low`` and
-            ``high`` its 95 % interval, paired over images.
+            R_second, log_ratio, log_ratio_se, low, high, note``; log_ratio = log(R_second / R_first), natural, ``low``
+            and ``high`` its 95 % interval, paired over images.
         result: all models' rows in one ``Result``.
     """
 
@@ -62,7 +62,9 @@ def compare(
         ValueError: fewer than two models, or what ``measure`` refuses.
     """
     if isinstance(models, Mapping) and others:
-        raise TypeError(f"models are given by name or one after the other, not both; got {len(others)} beside a mapping")
+        raise TypeError(
+            f"models are given by name or one after the other, not both; got {len(others)} beside a mapping"
+        )
     named = dict(models) if isinstance(models, Mapping) else _named((models, *others))
     if len(named) < 2:
         raise ValueError(f"at least 2 models are needed for a comparison; got {len(named)}")
@@ -74,7 +76,7 @@ def compare(
         size = min(session.batch_size for session in sessions)
         for session in sessions:
             session.batch_size = size
-        first, *rest = sessions
+        first = sessions[0]
         numbers = [{layer.name: number for number, layer in enumerate(session.sums.layers)} for session in sessions]
         shared = [[name for name in numbers[0] if name in own] for own in numbers[1:]]
         joint = [Covariance(len(names), 4) for names in shared]
@@ -111,7 +113,8 @@ def _assemble(
 
     rows = []
     for second, layers, moments in zip(names[1:], shared, joint, strict=True):
-        R_of = [dict(zip(r.table["layer"], r.table["R"], strict=True)) for r in (results[0], results[names.index(second)])]
+        pair = (results[0].table, results[names.index(second)].table)
+        R_of = [dict(zip(each["layer"], each["R"], strict=True)) for each in pair]
         for number, layer in enumerate(layers):
             R_first, R_second = (R[layer] for R in R_of)
             ratio, error = _log_ratio(moments.mean[number], moments.covariance[number], moments.count)
@@ -139,7 +142,7 @@ def _assemble(
 
 
 def _log_ratio(mean: torch.Tensor, covariance: torch.Tensor, count: int) -> tuple[float, float]:
-    """Return log(R2 / R1) and its standard error from per-image (a1, b1, a2, b2), R = mean a / mean b (delta method)."""
+    """Return log(R2 / R1) and its standard error of per-image (a1, b1, a2, b2), R = mean a / mean b (delta method)."""
     if not bool((mean > 0).all()):
         return math.nan, math.nan
     a1, b1, a2, b2 = mean.tolist()

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import seeded
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
+from helpers import seeded
 from poolscope import Diffeomorphism, GaussianNoise, Indexed, MatchedNoise, measure
 from poolscope._torchvision import import_torchvision
-from poolscope.sensitivity.measure import Session, make_settings
+from poolscope.sensitivity.measuring import Session, make_settings
 from poolscope.sensitivity.perturbing import Perturber
 from poolscope.sensitivity.source import TensorSource
 
@@ -34,7 +34,12 @@ def smooth_images(count: int, size: int = 16, channels: int = 3, dtype: torch.dt
 def small_network(dtype: torch.dtype = torch.float32) -> nn.Module:
     torch.manual_seed(3)
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), nn.Conv2d(6, 4, 3, stride=2), nn.GELU(), nn.Flatten(), nn.LazyLinear(5)
+        nn.Conv2d(3, 6, 3),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 4, 3, stride=2),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.LazyLinear(5),
     )
 
 
@@ -42,7 +47,7 @@ def small_network(dtype: torch.dtype = torch.float32) -> nn.Module:
 def network() -> nn.Module:
     model = small_network()
     with torch.no_grad():
-        model(torch.zeros(1, 3, 16, 16))    # gives the lazy layer its shape
+        model(torch.zeros(1, 3, 16, 16))  # gives the lazy layer its shape
     return model.eval()
 
 
@@ -118,34 +123,28 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 def test_equation_1_in_slow_loops(kind: str, precision: str) -> None:
     build, size = MODELS[kind]
     torch.manual_seed(5)
-    model = build().eval()
-    for module in model.modules():    # running statistics as after some training, not 0 and 1
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
+    model = build()
     if kind == "vgg11_bn":
         model.classifier = nn.Sequential(nn.Linear(16 * 49, 8), nn.ReLU(True), nn.Linear(8, 4))
     if kind == "vit":
-        nn.init.normal_(model.heads.head.weight)    # torchvision starts with zeros, a constant output
+        nn.init.normal_(model.heads.head.weight)  # torchvision starts with zeros, a constant output
     dtype = torch.float64 if precision == "float64" else torch.float32
     images = smooth_images(10, size, dtype=dtype)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model.train()(images.float())  # running statistics as after some training, not 0 and 1
+    model.eval()
     tau, eta = Diffeomorphism(size / 40, 3), MatchedNoise()
     table = table_of(model, images, tau, eta, layers="all", seed=11, precision=precision).set_index("layer")
 
     clean, moved, noisy = (caught(model.to(dtype), part) for part in perturbed(images, tau, eta, 11))
     assert len(table) > 4
-    well_conditioned = 0
+    tolerance = 1e-5 if precision == "float32" else 1e-12
     for layer, row in table.iterrows():
         D, G, R = by_equation_1(clean[layer], [moved[layer]], [noisy[layer]])
-        # Two forwards agree to a few eps of |f|, which counts twice in |Δf|² where Δf is small beside f.
-        change = min(power(moved[layer], clean[layer]), power(noisy[layer], clean[layer]))
-        rounding = 8 * torch.finfo(dtype).eps * (float(clean[layer].square().sum(dim=1).mean()) / change) ** 0.5
-        if rounding > 0.01:    # a gate that does not move: may be nan
-            continue
-        tolerance = max(rounding, 1e-5 if precision == "float32" else 1e-12)
-        well_conditioned += rounding <= 1e-5
         assert (row["D"], row["G"], row["R"]) == pytest.approx((D, G, R), rel=tolerance), layer
-    assert well_conditioned > 0.75 * len(table)
     assert (table["images"] == 10).all()
 
 
@@ -163,7 +162,7 @@ def test_three_draws_are_the_average_by_hand(network: nn.Module) -> None:
 
 def test_draws_are_independent_of_each_other(network: nn.Module) -> None:
     images = smooth_images(4)
-    clean, first, second, _, _ = perturbed(images, Diffeomorphism(0.4, 3), MatchedNoise(), 2, draws=2)
+    _, first, second, _, _ = perturbed(images, Diffeomorphism(0.4, 3), MatchedNoise(), 2, draws=2)
     assert not torch.equal(first, second)
     assert torch.equal(first, perturbed(images, Diffeomorphism(0.4, 3), MatchedNoise(), 2)[1])
 
@@ -211,7 +210,7 @@ def test_batch_size_does_not_matter(
     table = table_of(network, seventy, seed=4, precision="float64", batch_size=batch_size)
     assert_same_numbers(table, reference, rel=1e-11)
     single = table_of(network, seventy.float(), seed=4, batch_size=batch_size)
-    assert_same_numbers(single, reference, rel=1e-4)    # 1e-5 of D and G; intervals on R near 1 are more delicate
+    assert_same_numbers(single, reference, rel=1e-4)  # 1e-5 of D and G; intervals on R near 1 are more delicate
     assert single[["D", "G", "R"]].to_numpy() == pytest.approx(reference[["D", "G", "R"]].to_numpy(), rel=1e-5)
 
 
@@ -281,7 +280,9 @@ def test_a_seed_is_repeated_bit_by_bit_and_another_gives_other_numbers(network: 
     assert first["spread"].equals(other["spread"])
 
 
-def test_precision_and_memory_format_do_not_matter(network: nn.Module, seventy: Tensor, reference: pd.DataFrame) -> None:
+def test_precision_and_memory_format_do_not_matter(
+    network: nn.Module, seventy: Tensor, reference: pd.DataFrame
+) -> None:
     for options in ({}, {"memory_format": "channels_last"}):
         table = table_of(network, seventy.float(), seed=4, batch_size=16, **options)
         assert table[["D", "G", "R"]].to_numpy() == pytest.approx(reference[["D", "G", "R"]].to_numpy(), rel=1e-5)
@@ -296,7 +297,7 @@ def test_bf16_is_close_at_a_large_amplitude(network: nn.Module, seventy: Tensor)
     assert mixed["layer"].tolist() == exact["layer"].tolist()
     # bf16 rounds to 2^-9; squares of differences that are a few times smaller than f, to a percent or two.
     assert mixed[["D", "G"]].to_numpy() == pytest.approx(exact[["D", "G"]].to_numpy(), rel=0.05)
-    assert not np.allclose(mixed["D"][1:], exact["D"][1:], rtol=1e-6)    # it did run in bf16
+    assert not np.allclose(mixed["D"][1:], exact["D"][1:], rtol=1e-6)  # it did run in bf16
 
 
 def test_images_are_left_alone(network: nn.Module) -> None:
@@ -319,11 +320,18 @@ def test_images_are_left_alone(network: nn.Module) -> None:
 def test_state_does_not_grow_with_the_number_of_images(network: nn.Module) -> None:
     def state(count: int) -> int:
         images = smooth_images(count)
-        with Session(network, TensorSource(images), make_settings(layers="all", batch_size=8, progress=False)) as session:
+        with Session(
+            network, TensorSource(images), make_settings(layers="all", batch_size=8, progress=False)
+        ) as session:
             for part, indices in session.pieces():
                 session.process(part, indices)
             sums = session.sums
-            tensors = [sums.moments.mean, sums.moments.scatter, sums.reference.clone(), *sums._scratch._buffers.values()]
+            tensors = [
+                sums.moments.mean,
+                sums.moments.scatter,
+                sums.reference.clone(),
+                *sums._scratch._buffers.values(),
+            ]
             tensors += [tensor for offset in sums.offsets for tensor in (offset.sum, offset.centre)]
             assert sums._pending == []
             assert sums.parts == []
@@ -338,25 +346,34 @@ def test_state_does_not_grow_with_the_number_of_images(network: nn.Module) -> No
 class Limited(nn.Module):
     """A model on a device with memory for so many images."""
 
-    def __init__(self, model: nn.Module, most: int) -> None:
+    def __init__(self, model: nn.Module, most: int, error: RuntimeError | None = None) -> None:
         super().__init__()
         self.model, self.most, self.refused = model, most, 0
+        self.error = error or torch.OutOfMemoryError("tried to allocate")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.model[:3](x)    # the failure comes in the middle: some layers were seen already
+        x = self.model[:3](x)  # the failure comes in the middle: some layers were seen already
         if len(x) > self.most:
             self.refused += 1
-            raise torch.OutOfMemoryError("tried to allocate")
+            raise self.error
         return self.model[3:](x)
 
 
 @pytest.mark.parametrize("most", [60, 20, 3])
 @pytest.mark.parametrize("batch_size", ["auto", 64])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("tried to allocate"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+    ids=["GPU", "CPU"],
+)
 def test_out_of_memory_halves_the_batch_and_loses_nothing(
-    most: int, batch_size: int | str, network: nn.Module, seventy: Tensor
+    most: int, batch_size: int | str, error: RuntimeError, network: nn.Module, seventy: Tensor
 ) -> None:
     expected = table_of(Limited(network, 1000), seventy, seed=4, precision="float64", batch_size=batch_size)
-    limited = Limited(network, most)
+    limited = Limited(network, most, error)
     result = measure(limited, seventy, seed=4, precision="float64", batch_size=batch_size, progress=False)
     assert limited.refused > 0
     assert result.record["batch_size"] <= most // 3
@@ -405,7 +422,7 @@ def test_an_interrupt_leaves_no_half_counted_batch(
                     assert torch.equal(offset.sum, old)
             session.process(part, indices)
         table = session.result("", "").table
-    table["layer"] = reference["layer"]    # one module more shifts the names
+    table["layer"] = reference["layer"]  # one module more shifts the names
     assert_same_numbers(table, reference, rel=1e-11)
 
 
@@ -475,7 +492,7 @@ def test_the_mean_channel_by_hand(size: tuple[int, int]) -> None:
         assert tuple(table.loc[layer, ["D", "G", "R"]]) == pytest.approx((D, G, R), rel=1e-11), layer
         assert table.loc[layer, "features"] == rows[0].shape[1]
     plain = table_of(Shapes(), images, tau, eta, **options).set_index("layer")
-    assert table.loc["input", "D"] == plain.loc["input", "D"]    # the input keeps its channels
+    assert table.loc["input", "D"] == plain.loc["input", "D"]  # the input keeps its channels
     assert table.loc["first", "D"] != plain.loc["first", "D"]
 
 
@@ -506,14 +523,16 @@ def test_batch_norm_by_each_batchs_own_statistics(precision: str) -> None:
     model.double()
     for x in perturbed(images, tau, eta, 6):
         ends = []
-        for batch in x.split(4):    # the middle norm's output, then the last one's
+        for batch in x.split(4):  # the middle norm's output, then the last one's
             y = batch_normalised(model[1], model[0](batch))
             ends.append((y, batch_normalised(model[4], model[3](y.relu()))))
         rows.append([torch.cat(parts).detach().flatten(1) for parts in zip(*ends, strict=True)])
     for layer, number in (("1", 0), ("4", 1), ("output", 1)):
         clean, moved, noisy = (part[number] for part in rows)
         tolerance = 1e-5 if precision == "float32" else 1e-10
-        assert tuple(table.loc[layer, ["D", "G", "R"]]) == pytest.approx(by_equation_1(clean, [moved], [noisy]), tolerance)
+        assert tuple(table.loc[layer, ["D", "G", "R"]]) == pytest.approx(
+            by_equation_1(clean, [moved], [noisy]), tolerance
+        )
     assert (table["note"] == "batch norm: batch").all()
 
 
@@ -579,7 +598,9 @@ def test_batch_statistics_leave_a_norms_own_activation_in_place() -> None:
 
     images = smooth_images(8)
     one = table_of(nn.Sequential(NormAndAct(), nn.Flatten()), images, bn="batch", seed=1)
-    other = table_of(nn.Sequential(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), nn.Flatten()), images, bn="batch", seed=1)
+    other = table_of(
+        nn.Sequential(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), nn.Flatten()), images, bn="batch", seed=1
+    )
     assert one["layer"].tolist() == ["input", "0.act", "output"]
     assert one["D"].to_numpy() == pytest.approx(other["D"].to_numpy(), rel=1e-6)
 
@@ -605,16 +626,21 @@ def test_foreign_deformations_and_noise(network: nn.Module) -> None:
     clean, moved, noisy = (caught(network.double(), part)["output"] for part in parts)
     expected = by_equation_1(clean, [moved], [noisy])
     assert tuple(tables[0].iloc[-1][["D", "G", "R"]]) == pytest.approx(expected, rel=1e-10)
-    moves = {int((image.roll(shift, dims=-1) == after).all()) * (shift + 9)
-             for image, after in zip(images, parts[1], strict=True) for shift in range(-2, 3)} - {0}
-    assert len(moves) > 2    # not the same random number for every image
+    moves = {
+        int((image.roll(shift, dims=-1) == after).all()) * (shift + 9)
+        for image, after in zip(images, parts[1], strict=True)
+        for shift in range(-2, 3)
+    } - {0}
+    assert len(moves) > 2  # not the same random number for every image
 
 
 def test_a_foreign_deformation_of_another_shape_is_refused(network: nn.Module) -> None:
     def crop(images: Tensor, *, generator: torch.Generator) -> Tensor:
         return images[..., 1:]
 
-    with pytest.raises(ValueError, match=r"deformation must return images of the shape .*\(1, 3, 16, 16\); got \(1, 3, 16, 15\)"):
+    with pytest.raises(
+        ValueError, match=r"deformation must return images of the shape .*\(1, 3, 16, 16\); got \(1, 3, 16, 15\)"
+    ):
         measure(network, smooth_images(4), crop, progress=False)
 
 
@@ -640,7 +666,7 @@ def test_the_note_names_the_layer_where_values_stop_being_finite(bad: float) -> 
     class Breaks(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x = x.clone()
-            x[x > 2.5] = bad    # in some images only
+            x[x > 2.5] = bad  # in some images only
             return x
 
     images = smooth_images(30)
@@ -676,7 +702,9 @@ REFUSED: dict[str, tuple[dict[str, object], type[Exception], str]] = {
     "no image": ({"images": torch.zeros(0, 3, 16, 16)}, ValueError, r"must not be empty; got shape \(0, 3, 16, 16\)"),
     "equal images": ({"images": smooth_images(1).repeat(9, 1, 1, 1)}, ValueError, "images must differ, .* identical"),
     "flat images": (
-        {"images": torch.rand(9, 1, 1, 1).expand(9, 3, 16, 16)}, ValueError, "must have structure.*first 9 are constant"
+        {"images": torch.rand(9, 1, 1, 1).expand(9, 3, 16, 16)},
+        ValueError,
+        "must have structure.*first 9 are constant",
     ),
     "bytes": ({"images": torch.zeros(9, 3, 16, 16, dtype=torch.uint8)}, TypeError, "floating point.*torch.uint8"),
     "too few axes": ({"images": torch.rand(3, 16, 16)}, ValueError, r"must be \[N, C, H, W\]; got shape \(3, 16, 16\)"),
@@ -696,7 +724,11 @@ REFUSED: dict[str, tuple[dict[str, object], type[Exception], str]] = {
     "no blocks": ({"layers": "blocks"}, ValueError, "layers='blocks' must select at least one layer; .* 2 activations"),
     "unknown device": ({"device": "tpu9"}, ValueError, "device must exist here; got 'tpu9'"),
     "cutoff": ({"deformation": Diffeomorphism(0.1, 15)}, ValueError, "cutoff must be in .* got 15"),
-    "not in a group": ({"process_group": "world"}, ValueError, "process_group needs torch.distributed.init_process_group"),
+    "not in a group": (
+        {"process_group": "world"},
+        ValueError,
+        "process_group needs torch.distributed.init_process_group",
+    ),
 }
 
 
@@ -710,13 +742,15 @@ def test_refused_with_rule_and_value(what: str, network: nn.Module) -> None:
 
 @pytest.mark.parametrize("option", ["readout", "bn", "memory_format", "protocol", "precision"])
 def test_unknown_words_are_refused(option: str, network: nn.Module) -> None:
-    with pytest.raises((ValueError, TypeError)):    # the checked annotations may be faster
+    with pytest.raises((ValueError, TypeError)):  # the checked annotations may be faster
         measure(network, smooth_images(9), progress=False, **{option: "other"})
 
 
 def test_images_of_two_shapes_are_refused(network: nn.Module) -> None:
     pictures = [*smooth_images(20), *smooth_images(4, 20)]
-    with pytest.raises(ValueError, match=r"must have one shape to be stacked.*\(3, 16, 16\); image 20 has \(3, 20, 20\)"):
+    with pytest.raises(
+        ValueError, match=r"must have one shape to be stacked.*\(3, 16, 16\); image 20 has \(3, 20, 20\)"
+    ):
         measure(network, Subset(pictures, range(24)), batch_size=24, progress=False)
     with pytest.raises(ValueError, match=r"shape of the first, \(3, 16, 16\); got \(3, 20, 20\)"):
         measure(nn.ReLU(), DataLoader(Subset(pictures, range(24)), batch_size=4), progress=False)

@@ -79,28 +79,28 @@ def measure(
 
     D = E|f(τx) - f(x)|² / E|f(x1) - f(x2)|², G = E|f(x+η) - f(x)|² / E|f(x1) - f(x2)|² (equation 1), f each layer's
     representation; averages over images and draws, the denominator over pairs of different images. One pass over the
-    images, one forward of [x; τx; x + η] a batch, memory independent of their number. The model, the random state and the
-    images come back as they were.
+    images, one forward of [x; τx; x + η] a batch, memory independent of their number. The model, the random state and
+    the images come back as they were.
 
     Args:
         model: any ``nn.Module`` that takes images; compiled ones are measured through the original.
-        images: tensor ``[N, C, H, W]``, floating point and normalised as the model wants; a map-style data set of images
-            or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name.
+        images: tensor ``[N, C, H, W]``, floating point and normalised as the model wants; a map-style data set of
+            images or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name.
         deformation: τ (default: ``Diffeomorphism()``), or any callable ``(images, *, generator) -> images``.
         noise: η (default: ``MatchedNoise()``), or any callable ``(images, moved, *, generator) -> images + noise``.
-        layers: which representations: ``"activations"``, ``"weights"``, ``"blocks"``, ``"all"``, a regular expression or
-            names; ``"auto"``: blocks for attention models, activations otherwise. See ``poolscope.probe.select``.
+        layers: which representations: ``"activations"``, ``"weights"``, ``"blocks"``, ``"all"``, a regular expression
+            or names; ``"auto"``: blocks for attention models, activations otherwise. See ``poolscope.probe.select``.
         draws: perturbations an image.
         seed: of the counter-based generator; perturbations depend on (seed, image index, draw) alone.
         batch_size: images a forward, or ``"auto"``. Out of memory on a GPU, it is halved.
         device: where to run; ``"auto"``: the model's device, or a GPU if there is one.
         precision: ``"float32"``, ``"float64"``, or ``"bf16-mixed"`` (autocast; differences below its rounding are lost:
             at 0.01 pixels D is off by 20 %).
-        readout: ``"values"``; or ``"channel_mean"``, the mean over channels of the activations (the authors' mean channel
-            in section 4).
+        readout: ``"values"``; or ``"channel_mean"``, the mean over channels of the activations (the authors' mean
+            channel in section 4).
         bn: batch normalisation by its running statistics (``"eval"``), by statistics estimated anew on these images
-            (``"reestimate"``), or by each batch's own (``"batch"``, as the authors treat fresh networks; the result then
-            depends on the batch size).
+            (``"reestimate"``), or by each batch's own (``"batch"``, as the authors treat fresh networks; the result
+            then depends on the batch size).
         memory_format: ``"channels_last"`` is faster for most convolutional networks.
         protocol: ``"text"``; or ``"published"``: as the authors' code does, the first 500 images in float64, δ = 1 and
             c = 3 unless a deformation is given, pairs i = j counted in the denominator (D and G larger by N / (N - 1)).
@@ -114,13 +114,25 @@ def measure(
 
     Raises:
         TypeError: a scripted model, images that are not floating point, or arguments of a wrong type.
-        ValueError: anything that cannot be measured, with the rule and the value: fewer than two images, constant images,
-            shapes the model cannot take, unknown layers, ….
+        ValueError: anything that cannot be measured, with the rule and the value: fewer than two images, constant
+            images, shapes the model cannot take, unknown layers, ….
 
     Source: equation 1; conventions where text and published code differ are in the arguments above.
     """
     settings = make_settings(
-        deformation, noise, layers, draws, seed, batch_size, device, precision, readout, bn, memory_format, protocol, progress
+        deformation,
+        noise,
+        layers,
+        draws,
+        seed,
+        batch_size,
+        device,
+        precision,
+        readout,
+        bn,
+        memory_format,
+        protocol,
+        progress,
     )
     source = open_source(images)
     with Session(model, source, settings) as session:
@@ -128,6 +140,8 @@ def measure(
         rank, world = _rank_and_world(process_group)
         group = None if process_group == "world" else process_group
         if world > 1:
+            if batch_size == "auto" and total is not None:  # a share of the images for every process
+                session.batch_size = max(1, min(session.batch_size, -(-total // world)))
             session.sums.share_centres(session.batch_size, group)
         with Progress(total, f"measuring {name or _name_of(model)}", enabled=progress and rank == 0) as bar:
             for part, indices in session.pieces(rank, world):
@@ -170,7 +184,10 @@ def make_settings(
         deformation = deformation if deformation is not None else Diffeomorphism.published(delta=1.0, cutoff=3)
     working_dtype(precision)
     perturber = Perturber(
-        Diffeomorphism() if deformation is None else deformation, MatchedNoise() if noise is None else noise, seed, draws
+        Diffeomorphism() if deformation is None else deformation,
+        MatchedNoise() if noise is None else noise,
+        seed,
+        draws,
     )
     return Settings(
         perturber=perturber,
@@ -264,9 +281,9 @@ class Session:
             stop = min(start + self.batch_size, len(images))
             try:
                 powers.append(self.sums.process(self.stacked(images[start:stop], indices[start:stop])))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
                 self.sums.forget()
-                if self.batch_size == 1:
+                if self.batch_size == 1 or not _is_out_of_memory(error):
                     raise
                 self.batch_size //= 2
                 if self.device.type == "cuda":
@@ -364,7 +381,8 @@ class Session:
         if torch.isfinite(reference).all():
             if (reference == reference[:1]).all():
                 raise ValueError(
-                    f"images must differ, or there is no spread to compare with; the first {len(reference)} are identical"
+                    f"images must differ, or there is no spread to compare with; the first {len(reference)} are "
+                    "identical"
                 )
             if (reference == reference[..., :1, :1]).all():
                 raise ValueError(
@@ -395,9 +413,9 @@ class Session:
         pair = self._as_input(reference[:2])
         try:
             found = survey(self.model, pair)  # never in bf16, whose rounding could hide the batch axis
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if isinstance(error, RuntimeError) and _is_out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()
             raise ValueError(
                 f"the model must take images of shape {tuple(pair.shape)}, {pair.dtype}; it raised "
@@ -405,12 +423,14 @@ class Session:
             ) from error
         if found.is_random:
             raise ValueError(
-                "the model must give the same answer twice, or its own randomness is taken for sensitivity; it does not "
+                "the model must give the same answer twice, or its own randomness is taken for sensitivity; it "
+                "does not "
                 "even in evaluation mode (dropout called as a function with training=True, perhaps)"
             )
         if found.mixes_images:
             raise ValueError(
-                "the model must treat every image by itself, or D and G depend on the batch; its output depends on the other "
+                "the model must treat every image by itself, or D and G depend on the batch; its output depends on "
+                "the other "
                 "images of the batch (batch norm without running statistics, perhaps: then pass bn='batch')"
             )
         return select(found, self.settings.layers)
@@ -422,11 +442,16 @@ class Session:
         return max(_LEAST_BATCH, min(256, budget // bytes_per_image))
 
 
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a GPU, or the CPU's allocator, which has no error class of its own, ran out of memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _reference_count(total: int | None, images: Tensor) -> int:
     """Return how many images the reference c is the mean of: 16, or of large images fewer where there are few.
 
-    Small images come in batches that hold these anyway. Large ones need a forward of their own, kept to 2 % of the work;
-    the variance of q grows by 2 / n at most, which widens the errors of D and G a little.
+    Small images come in batches that hold these anyway. Large ones need a forward of their own, kept to 2 % of the
+    work; the variance of q grows by 2 / n at most, which widens the errors of D and G a little.
     """
     if total is None or images.shape[-2] * images.shape[-1] <= 64**2:
         return REFERENCE_IMAGES

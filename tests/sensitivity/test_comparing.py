@@ -6,15 +6,18 @@ import math
 import pandas as pd
 import pytest
 import torch
-from helpers import seeded
 from scipy import stats
 from torch import Tensor, nn
 
+from helpers import seeded
 from poolscope import Diffeomorphism, MatchedNoise, compare, measure
 from poolscope.sensitivity.perturbing import Perturber
 
 IMAGES = nn.functional.interpolate(
-    torch.randn(64, 3, 5, 5, generator=seeded(7), dtype=torch.float64), size=(16, 16), mode="bicubic", align_corners=True
+    torch.randn(64, 3, 5, 5, generator=seeded(7), dtype=torch.float64),
+    size=(16, 16),
+    mode="bicubic",
+    align_corners=True,
 )
 OPTIONS = {"seed": 3, "precision": "float64", "progress": False}
 
@@ -129,11 +132,13 @@ def test_out_of_memory_in_one_model_changes_nothing() -> None:
 
 class Blind(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.sum(dim=(2, 3)).round(decimals=-9) + x[:, :, 0, 0]    # the frame does not move, but noise reaches it
+        return x.sum(dim=(2, 3)).round(decimals=-9) + x[:, :, 0, 0]  # the frame does not move, but noise reaches it
 
 
 def test_what_cannot_be_compared_is_nan_with_a_note() -> None:
-    found = compare({"a": nn.Identity(), "b": Blind()}, images=IMAGES, noise=lambda x, moved, *, generator: x + 0.1, **OPTIONS)
+    found = compare(
+        {"a": nn.Identity(), "b": Blind()}, images=IMAGES, noise=lambda x, moved, *, generator: x + 0.1, **OPTIONS
+    )
     row = found.table.set_index("layer").loc["output"]
     assert row["R_second"] == 0
     assert math.isnan(row["log_ratio"])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from poolscope.perturb import Diffeomorphism
-from poolscope.sensitivity.measure import Session, make_settings, measure
+from poolscope.sensitivity.measuring import Session, make_settings, measure
 from poolscope.sensitivity.result import Result
 from poolscope.sensitivity.source import open_source
 
@@ -43,8 +43,8 @@ def sweep(
 
     Returns:
         ``Result`` whose table has further columns: ``displacement`` (pixels), ``cutoff``; ``D_exponent`` and
-        ``G_exponent``, the local slopes d log / d log displacement (from the neighbouring displacements; nan if there is
-        none); ``quadratic``, whether both are within 0.1 of 2; ``floor``, the D and G that rounding alone makes,
+        ``G_exponent``, the local slopes d log / d log displacement (from the neighbouring displacements; nan if there
+        is none); ``quadratic``, whether both are within 0.1 of 2; ``floor``, the D and G that rounding alone makes,
         2 E|f - f64|² / spread on up to 16 images, f64 the same forward in float64 (0 for a float64 sweep).
 
     Raises:

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import seeded
 from torch import nn
 
+from helpers import seeded
 from poolscope import Diffeomorphism, Result, measure, read_result, sweep
-from poolscope.sensitivity.sweep import rounding_floor
+from poolscope.sensitivity.sweeping import rounding_floor
 
 IMAGES = nn.functional.interpolate(
-    torch.randn(12, 3, 5, 5, generator=seeded(7), dtype=torch.float64), size=(16, 16), mode="bicubic", align_corners=True
+    torch.randn(12, 3, 5, 5, generator=seeded(7), dtype=torch.float64),
+    size=(16, 16),
+    mode="bicubic",
+    align_corners=True,
 )
 OPTIONS = {"seed": 3, "precision": "float64", "progress": False}
 
@@ -53,6 +56,7 @@ def test_exponents_by_hand(swept: Result) -> None:
     assert rows["quadratic"].tolist() == close.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:about .* fold the image")
 def test_a_linear_map_is_quadratic_at_small_amplitudes_and_not_at_large_ones() -> None:
     linear = nn.Sequential(nn.Flatten(), nn.Linear(768, 6))
     found = sweep(linear, IMAGES, displacement=[0.005, 0.01, 0.02], **OPTIONS)
@@ -120,7 +124,10 @@ def test_results_of_a_sweep_survive_the_disk(swept: Result, tmp_path: Path) -> N
         ({"displacement": [0.1, 0.0]}, "displacements must be positive, slopes are taken on a log scale; got 0.0"),
         ({"displacement": [0.1, -1.0]}, "displacements must be positive.*got -1.0"),
         ({"displacement": [0.1, math.nan]}, "displacement must be finite"),
-        ({"displacement": [0.1], "precision": "bf16-mixed"}, "must be float32 or float64 in a sweep: .* got 'bf16-mixed'"),
+        (
+            {"displacement": [0.1], "precision": "bf16-mixed"},
+            "must be float32 or float64 in a sweep: .* got 'bf16-mixed'",
+        ),
         ({"displacement": [0.1], "deformation": Diffeomorphism()}, "a sweep makes its own deformations"),
         ({"displacement": [0.1], "cutoff": [40]}, "cutoff must be in .*got 40"),
     ],
