@@ -3,8 +3,8 @@
     python benchmarks/bench_deform.py [--threads 2] [--repeats 40]
 
 Everything runs in one process, in an order drawn anew for every repeat, after a warm-up; medians, and ratios to the
-floor's median (the last column: of the least times, which other work on the machine disturbs less). ``draw + move`` is
-``tau(images, generator=g)``: new random fields every time. ``warp`` gets its fields ready made. The peer is
+floor's median (last column: ratios of the least times, which other work on the machine disturbs less). ``draw + move``
+is ``tau(images, generator=g)``: new random fields every time. ``warp`` gets its fields ready made. The peer is
 torchvision's ElasticTransform, called for each image, since it draws one field a call; it is timed afterwards, a few
 times only.
 """

@@ -754,3 +754,16 @@ def test_images_of_two_shapes_are_refused(network: nn.Module) -> None:
         measure(network, Subset(pictures, range(24)), batch_size=24, progress=False)
     with pytest.raises(ValueError, match=r"shape of the first, \(3, 16, 16\); got \(3, 20, 20\)"):
         measure(nn.ReLU(), DataLoader(Subset(pictures, range(24)), batch_size=4), progress=False)
+
+
+def test_noise_drawn_on_the_device_depends_on_seed_index_and_draw_alone(network: nn.Module) -> None:
+    images, options = smooth_images(12), {"noise_on": "device", "draws": 2, "batch_size": 5}
+    table = table_of(network, images, seed=4, **options)
+    assert_same_numbers(table_of(network, images, seed=4, **{**options, "batch_size": 1}), table, rel=1e-4)
+    on_cpu = table_of(network, images, seed=4, draws=2)
+    other = table_of(network, images, seed=5, **options)
+    for column, changed in (("deformation_power", other), ("noise_power", other), ("noise_power", on_cpu)):
+        assert (changed[column].iloc[1:] != table[column].iloc[1:]).all()
+    # The same fields as on the CPU, and noise of the same norm: another direction changes little at the input.
+    torch.testing.assert_close(torch.tensor(on_cpu["deformation_power"]), torch.tensor(table["deformation_power"]))
+    torch.testing.assert_close(on_cpu["noise_power"][0], table["noise_power"][0], rtol=1e-5, atol=0)

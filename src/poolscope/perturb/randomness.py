@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -109,3 +109,26 @@ class KeyedRandomness:
         """
         seeds = [int(stream.integers(2**32)) for stream in self._streams]
         return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+class DeviceRandomness(KeyedRandomness):
+    """The same keys, but normals drawn by the device's own generator: faster for large images on a GPU.
+
+    Each image's generator is seeded with 63 bits from its Philox stream, a hash of the key (32 of them count on the CPU).
+    The numbers are other ones than the CPU's, and may differ between kinds of device.
+
+    Args:
+        device: where numbers are drawn.
+        arguments: as for ``KeyedRandomness``.
+    """
+
+    def __init__(self, device: torch.device, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self.device = device
+
+    def normal(self, *shape: int) -> Tensor:
+        generator = torch.Generator(self.device)
+        rows = torch.empty(self.batch, *shape, dtype=torch.float32, device=self.device)
+        for stream, row in zip(self._streams, rows, strict=True):
+            row.normal_(generator=generator.manual_seed(int(stream.integers(2**63))))
+        return rows
