@@ -114,8 +114,8 @@ class KeyedRandomness:
 class DeviceRandomness(KeyedRandomness):
     """The same keys, but normals drawn by the device's own generator: faster for large images on a GPU.
 
-    Each image's generator is seeded with 63 bits from its Philox stream, a hash of the key (32 of them count on the CPU).
-    The numbers are other ones than the CPU's, and may differ between kinds of device.
+    Each image's generator is seeded with 63 bits from its Philox stream, a hash of the key (32 of them count on the
+    CPU). The numbers are other ones than the CPU's, and may differ between kinds of device.
 
     Args:
         device: where numbers are drawn.
