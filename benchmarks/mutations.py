@@ -67,7 +67,12 @@ MUTATIONS = [
         ("every draw the same", "perturbing.py", "indices, draw, Purpose.NOISE", "indices, 0, Purpose.NOISE"),
         ("noise left out", "perturbing.py", "return images + self.noise.draw(", "return images + 0 * self.noise.draw("),
         ("evaluation mode forgotten", "prepare.py", "            model.eval()\n", ""),
-        ("training flags not put back", "prepare.py", "module.training = mode\n\n", "pass\n\n"),
+        (
+            "training flags not put back",
+            "prepare.py",
+            "                module.training = mode\n",
+            "                pass\n",
+        ),
         (
             "weights not put back",
             "prepare.py",
@@ -75,7 +80,7 @@ MUTATIONS = [
             "                pass\n            for",
         ),
         ("shuffled images taken in order", "source.py", "            if self.shuffles:\n", "            if False:\n"),
-        ("checksum ignored", "result.py", "!= _digest(table)", "!= _digest(table) and False"),
+        ("checksum ignored", "result.py", "if metadata.get(_DIGEST_KEY) != digest:", "if False:"),
         (
             "comparison unpaired",
             "comparing.py",
@@ -94,15 +99,15 @@ MUTATIONS = [
     *_of(
         "perturb",
         "tests/perturb",
-        ("x and y swapped", "warping.py", "return torch.stack([x, y], dim=-1)", "return torch.stack([y, x], dim=-1)"),
+        ("x and y swapped", "warping.py", "torch.stack([columns, rows])", "torch.stack([rows, columns])"),
         (
             "square of modes, not a disc",
             "modes.py",
-            "inside = side[:, None] ** 2 + side**2 <= (self.cutoff + 0.5) ** 2",
-            "inside = side[:, None] + side >= 0",
+            "side**2 <= (cutoff + 0.5) ** 2",
+            "side**2 <= 2 * cutoff**2",
         ),
         ("amplitudes 1 / (i² + j²)", "modes.py", ".double().rsqrt()", ".double().reciprocal()"),
-        ("one component in the rms", "modes.py", "math.sqrt(2 * pixel_mean", "math.sqrt(1 * pixel_mean"),
+        ("one component in the rms", "modes.py", "math.sqrt(2 * modes.pixel_mean", "math.sqrt(1 * modes.pixel_mean"),
         ("image index ignored", "randomness.py", "[0, attempt, draw, index]", "[0, attempt, draw, 0]"),
         (
             "noise of the batch's norm",

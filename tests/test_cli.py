@@ -1,5 +1,7 @@
 """The command line, in this process: what it prints, what it writes, and its exit codes."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -130,3 +132,14 @@ def test_an_interrupt_exits_with_130(run, monkeypatch):
 
     monkeypatch.setattr(ps, "measure", interrupted)
     assert run(*MODEL)[0] == 130
+
+
+def test_two_processes_give_the_table_of_one(tmp_path):
+    words = ["measure", "poolscope:minivgg", "--in-channels", "1", "--count", "101", "--precision", "float64", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "poolscope"]
+    for start, name in (([sys.executable, "-m", "poolscope"], "one"), (torchrun, "two")):
+        subprocess.run([*start, *words, str(tmp_path / name)], check=True, env=environment, capture_output=True)
+    one, two = (ps.read_result(tmp_path / name / "measurement.parquet").table for name in ("one", "two"))
+    for column in ("D", "D_se", "G", "G_se", "R", "spread"):
+        assert two[column].tolist() == pytest.approx(one[column].tolist(), rel=1e-9), column
