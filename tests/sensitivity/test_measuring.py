@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from helpers import seeded
 from poolscope import Diffeomorphism, GaussianNoise, Indexed, MatchedNoise, measure
 from poolscope._torchvision import import_torchvision
-from poolscope.sensitivity.measuring import Session, make_settings
 from poolscope.sensitivity.perturbing import Perturber
+from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import TensorSource
 
 import_torchvision()

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from poolscope.sensitivity.estimate import quantile_t
-from poolscope.sensitivity.measuring import Session, make_settings
 from poolscope.sensitivity.moments import Covariance
 from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.result import Result
+from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import open_source
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from poolscope.perturb import Diffeomorphism
-from poolscope.sensitivity.measuring import Session, make_settings, measure
+from poolscope.sensitivity.measuring import measure
 from poolscope.sensitivity.result import Result
+from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import open_source
 
 #: A local exponent within this of 2 counts as quadratic.
