@@ -28,7 +28,7 @@ from poolscope.sensitivity.result import COLUMNS, Result
 from poolscope.sensitivity.source import LoaderSource, Source
 from poolscope.sensitivity.sums import REFERENCE_IMAGES, LayerSums, Readout
 
-_CPU_BYTES = 24 * 2**20  # of the largest layer's stacked batch; larger ones only cost page faults
+_CPU_BYTES = 20 * 2**20  # of the largest layer's stacked batch; larger ones only cost page faults
 _LEAST_BATCH = 4  # below that, sums over features cost as much as the forwards save
 _GPU_BYTES = 2**30
 
