@@ -83,7 +83,10 @@ CASES: dict[str, Case] = {
     "identical images": (lambda p: [*PLAIN, "--data", f"imagefolder:{write_images(p / 'same', 5, 5)}"], "identical"),
     "constant images": (lambda p: [*PLAIN, "--data", f"imagefolder:{write_images(p / 'flat', 5, 90)}"], "constant"),
     "images of different sizes": (  # a model that names no size of its own
-        lambda p: ["measure", "torch.nn:Flatten", "--trust-code", "--data", f"imagefolder:{different_sizes(p / 'sizes')}"],
+        lambda p: [
+            *("measure", "torch.nn:Flatten", "--trust-code"),
+            *("--data", f"imagefolder:{different_sizes(p / 'sizes')}"),
+        ],
         "same size|sizes",
     ),
     "too small for the network": (lambda p: [*MODEL, "--size", "8"], "8"),
