@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from helpers import seeded
-from poolscope import Indexed, load_images, measure
+from poolscope import Indexed, load_images, load_model, measure
 from poolscope.sensitivity.source import DatasetSource, LoaderSource, Source, TensorSource, open_source
 
 IMAGES = torch.rand(23, 3, 8, 8, generator=seeded(0))
@@ -178,3 +178,16 @@ print(json.dumps([torch.equal(torch.cat([p for p, _ in parts]), images), torch.c
     same, indices = json.loads(done.stdout)
     assert same
     assert indices == list(range(23))
+
+
+def test_names_and_folders_are_opened_for_the_model(tmp_path: Path) -> None:
+    for number in range(3):
+        pixels = torch.randint(0, 256, (40, 48, 3), dtype=torch.uint8, generator=seeded(number))
+        Image.fromarray(pixels.numpy()).save(tmp_path / f"{number}.png")
+    model = load_model("poolscope:minivgg", seed=0)  # wants 32x32, CIFAR-10's normalisation
+    expected = load_images(f"imagefolder:{tmp_path}", for_model=model)
+    assert expected.shape == (3, 3, 32, 32)
+    for named in (tmp_path, str(tmp_path), f"imagefolder:{tmp_path}"):
+        torch.testing.assert_close(open_source(named, model).first(3), expected, rtol=0, atol=0)
+    table = measure(model, tmp_path, layers=["output"], progress=False).table
+    assert table["D"].tolist() == measure(model, expected, layers=["output"], progress=False).table["D"].tolist()

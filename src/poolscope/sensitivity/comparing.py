@@ -70,7 +70,7 @@ def compare(
         raise ValueError(f"at least 2 models are needed for a comparison; got {len(named)}")
     progress = bool(options.pop("progress", True))
     settings = make_settings(**options, progress=progress)
-    source = open_source(images)
+    source = open_source(images, next(iter(named.values())))
     with ExitStack() as stack:
         sessions = [stack.enter_context(Session(model, source, settings)) for model in named.values()]
         size = min(session.batch_size for session in sessions)

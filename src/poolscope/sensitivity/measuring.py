@@ -52,7 +52,8 @@ def measure(
     Args:
         model: any ``nn.Module`` that takes images; compiled ones are measured through the original.
         images: tensor ``[N, C, H, W]``, floating point and normalised as the model wants; a map-style data set of
-            images or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name.
+            images or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name or a
+            folder, opened at the model's own size and normalisation.
         deformation: τ (default: ``Diffeomorphism()``), or any callable ``(images, *, generator) -> images``.
         noise: η (default: ``MatchedNoise()``), or any callable ``(images, moved, *, generator) -> images + noise``.
         layers: which representations: ``"activations"``, ``"weights"``, ``"blocks"``, ``"all"``, a regular expression
@@ -104,7 +105,7 @@ def measure(
         protocol,
         progress,
     )
-    source = open_source(images)
+    source = open_source(images, model)
     with Session(model, source, settings) as session:
         total = session.total()
         rank, world = _rank_and_world(process_group)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from poolscope._checks import check_images
@@ -140,13 +140,13 @@ class LoaderSource:
             yield images, indices
 
 
-def open_source(images: object, **options: Any) -> Source:
+def open_source(images: object, model: nn.Module | None = None) -> Source:
     """Return the stream behind whatever names or holds images.
 
     Args:
         images: ``[N, C, H, W]`` floating point; a map-style data set of images or (image, …); a ``DataLoader``; or the
-            name of a data set, as for ``load_images``.
-        options: for a name, as for ``load_images``.
+            name of a data set, as for ``load_images``, or a folder of images.
+        model: whose size and normalisation a named data set or folder is given.
 
     Raises:
         TypeError: none of these, or images that are not floating point.
@@ -159,7 +159,8 @@ def open_source(images: object, **options: Any) -> Source:
     if isinstance(images, (str, Path)):
         from poolscope.datasets import open_images
 
-        return DatasetSource(open_images(str(images), **options), name=str(images))
+        name = f"imagefolder:{images}" if Path(images).is_dir() else str(images)
+        return DatasetSource(open_images(name, for_model=model), name=name)
     if isinstance(images, Dataset):
         return DatasetSource(images)
     raise TypeError(

@@ -112,7 +112,7 @@ def rounding_floor(model: nn.Module, images: object, **options: Any) -> dict[str
     for key in ("name", "variant", "process_group"):
         options.pop(key, None)
     precision = options.pop("precision", "float32")
-    source = open_source(images)
+    source = open_source(images, model)
     rows: dict[str, dict[str, torch.Tensor]] = {}
     for used in (precision, "float64"):
         with Session(model, source, make_settings(**options, precision=used)) as session:
