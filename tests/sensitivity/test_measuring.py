@@ -321,7 +321,7 @@ def test_state_does_not_grow_with_the_number_of_images(network: nn.Module) -> No
     def state(count: int) -> int:
         images = smooth_images(count)
         with Session(
-            network, TensorSource(images), make_settings(layers="all", batch_size=8, progress=False)
+            network, TensorSource(images), make_settings(layers="all", batch_size=8)
         ) as session:
             for part, indices in session.pieces():
                 session.process(part, indices)
@@ -407,7 +407,7 @@ def test_an_interrupt_leaves_no_half_counted_batch(
             return x
 
     model = nn.Sequential(*network[:3], Interrupted(), *network[3:])
-    settings = make_settings(seed=4, precision="float64", batch_size=16, progress=False)
+    settings = make_settings(seed=4, precision="float64", batch_size=16)
     with Session(model, TensorSource(seventy), settings) as session:
         for number, (part, indices) in enumerate(session.pieces()):
             if number == interrupted:

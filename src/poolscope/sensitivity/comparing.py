@@ -69,7 +69,7 @@ def compare(
     if len(named) < 2:
         raise ValueError(f"at least 2 models are needed for a comparison; got {len(named)}")
     progress = bool(options.pop("progress", True))
-    settings = make_settings(**options, progress=progress)
+    settings = make_settings(**options)
     source = open_source(images, next(iter(named.values())))
     with ExitStack() as stack:
         sessions = [stack.enter_context(Session(model, source, settings)) for model in named.values()]

@@ -103,7 +103,6 @@ def measure(
         memory_format,
         noise_on,
         protocol,
-        progress,
     )
     source = open_source(images, model)
     with Session(model, source, settings) as session:

@@ -45,7 +45,6 @@ class Settings:
     readout: Readout
     bn: BatchNorm
     memory_format: MemoryFormat
-    progress: bool
     identical_pairs: bool
     most_images: int | None
 
@@ -64,7 +63,6 @@ def make_settings(
     memory_format: MemoryFormat = "contiguous",
     noise_on: Literal["cpu", "device"] = "cpu",
     protocol: Literal["text", "published"] = "text",
-    progress: bool = True,
 ) -> Settings:
     """Check the arguments of ``measure`` and fill in what they leave open."""
     for what, word, words in (
@@ -99,7 +97,6 @@ def make_settings(
         readout=readout,
         bn=bn,
         memory_format=memory_format,
-        progress=progress,
         identical_pairs=published,
         most_images=500 if published else None,
     )

@@ -108,8 +108,8 @@ def rounding_floor(model: nn.Module, images: object, **options: Any) -> dict[str
         images: as for ``measure``.
         options: as for ``measure``.
     """
-    options = {**options, "progress": False, "draws": 1, "batch_size": "auto"}
-    for key in ("name", "variant", "process_group"):
+    options = {**options, "draws": 1, "batch_size": "auto"}
+    for key in ("name", "variant", "process_group", "progress"):
         options.pop(key, None)
     precision = options.pop("precision", "float32")
     source = open_source(images, model)
