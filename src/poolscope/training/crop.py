@@ -1,4 +1,4 @@
-"""Random crops of a batch, as tensor operations."""
+"""Random crops and flips of a batch, as tensor operations."""
 
 import torch
 from jaxtyping import Float
@@ -31,3 +31,16 @@ def random_crop(
     which = torch.arange(number, device=images.device)[:, None, None]
     padded = pad(images, (padding,) * 4, mode="replicate").permute(0, 2, 3, 1)
     return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def random_flip(
+    images: Float[Tensor, "images channels height width"], *, generator: torch.Generator
+) -> Float[Tensor, "images channels height width"]:
+    """Mirror each image left to right with probability 1/2.
+
+    Args:
+        images: a batch.
+        generator: source of all randomness, on the CPU.
+    """
+    mirrored = torch.rand(len(images), generator=generator).to(images.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from poolscope.training.crop import random_crop
+from poolscope.training.crop import random_crop, random_flip
 
 Row = dict[str, Any]
 Images = Float[Tensor, "images channels height width"]
@@ -18,7 +18,6 @@ Labels = Int64[Tensor, "images"]
 HeldOutImages = Float[Tensor, "held_out channels height width"]
 HeldOutLabels = Int64[Tensor, "held_out"]
 
-_CROP_PADDING = 2
 _MOMENTUM = 0.9
 _WEIGHT_DECAY = 5e-4
 
@@ -32,6 +31,8 @@ def fit(
     batch_size: int = 64,
     lr: float = 0.05,
     seed: int = 0,
+    crop_padding: int = 2,
+    flip: bool = False,
     validation: tuple[HeldOutImages, HeldOutLabels] | None = None,
     precision: Literal["float32", "bf16-mixed"] = "float32",
     on_epoch: Callable[[Row], object] | None = None,
@@ -40,7 +41,7 @@ def fit(
 
     Stochastic gradient descent on the cross-entropy, momentum 0.9, weight decay 5e-4 on all parameters of more than
     one axis (so not on biases and batch norm); learning rate up linearly for a tenth of the steps, then down to zero
-    as a half cosine; random crops with two pixels of padding, no flips. For one seed, machine and number of threads
+    as a half cosine; random crops, and flips if asked for. For one seed, machine and number of threads
     the result is the same, and torch's global generators are left as they were.
 
     Args:
@@ -50,7 +51,9 @@ def fit(
         epochs: passes over the images.
         batch_size: images a step at most; the batches of an epoch differ by one image at most.
         lr: highest learning rate.
-        seed: of order, crops and dropout.
+        seed: of order, crops, flips and dropout.
+        crop_padding: largest move of an image by whole pixels, in each direction; 0 for none.
+        flip: mirror every other image, at random, left to right.
         validation: images and labels on which each epoch's accuracy is reported.
         precision: of the forward and backward pass; weights are kept in float32.
         on_epoch: called with each row as it is ready.
@@ -67,7 +70,9 @@ def fit(
     _check(images, labels, epochs, batch_size, lr, seed)
     device = next(model.parameters()).device
     # distinct streams: dropout draws from torch's own generator, seeded with `seed` itself
-    order, crops = (torch.Generator().manual_seed((seed + offset) % 2**32) for offset in (0x5F356495, 0x32C1AB37))
+    order, crops, flips = (
+        torch.Generator().manual_seed((seed + offset) % 2**32) for offset in (0x5F356495, 0x32C1AB37, 0x7A1E44D3)
+    )
     batches = math.ceil(len(images) / batch_size)
     optimizer = torch.optim.SGD(_parameter_groups(model), lr=lr, momentum=_MOMENTUM)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _lr_factor(step, epochs * batches))
@@ -77,7 +82,9 @@ def fit(
             total_loss = torch.zeros((), dtype=torch.float64)
             correct = 0
             for chosen in torch.randperm(len(images), generator=order).tensor_split(batches):
-                batch = random_crop(images[chosen].to(device), _CROP_PADDING, generator=crops)
+                batch = random_crop(images[chosen].to(device), crop_padding, generator=crops)
+                if flip:
+                    batch = random_flip(batch, generator=flips)
                 target = labels[chosen].to(device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
                     logits = model(batch)
