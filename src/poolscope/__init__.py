@@ -25,6 +25,16 @@ if TYPE_CHECKING:
         warp,
     )
     from poolscope.perturb.transform import RandomDiffeomorphism
+    from poolscope.pooling import (
+        PoolingAnalysis,
+        filter_spectrum,
+        frequency_content,
+        gaussian_filters,
+        mean_channel,
+        pooling_analysis,
+        pooling_share,
+        shuffle_channels,
+    )
     from poolscope.sensitivity import Comparison, Result, Sensitivity, compare, measure, read_result, sweep
 
 __version__ = "0.1.0"
@@ -35,6 +45,7 @@ __all__ = [
     "GaussianNoise",
     "Indexed",
     "MatchedNoise",
+    "PoolingAnalysis",
     "RandomDiffeomorphism",
     "ResamplingBlur",
     "Result",
@@ -45,13 +56,20 @@ __all__ = [
     "SpectrumMatchedNoise",
     "Translation",
     "compare",
+    "filter_spectrum",
     "fold_fraction",
+    "frequency_content",
+    "gaussian_filters",
     "least_jacobian",
     "load_images",
     "load_model",
+    "mean_channel",
     "measure",
     "open_images",
+    "pooling_analysis",
+    "pooling_share",
     "read_result",
+    "shuffle_channels",
     "sweep",
     "temperature_range",
     "warp",
@@ -61,6 +79,19 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(["Indexed", "load_images", "open_images"], "poolscope.datasets"),
     **dict.fromkeys(["load_model"], "poolscope.networks"),
+    **dict.fromkeys(
+        [
+            "PoolingAnalysis",
+            "filter_spectrum",
+            "frequency_content",
+            "gaussian_filters",
+            "mean_channel",
+            "pooling_analysis",
+            "pooling_share",
+            "shuffle_channels",
+        ],
+        "poolscope.pooling",
+    ),
     **dict.fromkeys(["RandomDiffeomorphism"], "poolscope.perturb.transform"),  # torchvision takes seconds
     **dict.fromkeys(
         ["Comparison", "Result", "Sensitivity", "compare", "measure", "read_result", "sweep"], "poolscope.sensitivity"

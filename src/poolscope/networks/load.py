@@ -131,6 +131,12 @@ def model_name(model: nn.Module) -> str:
     return _origins[model].name if model in _origins else type(model).__name__
 
 
+def inherit_origin(copy: nn.Module, original: nn.Module) -> None:
+    """Let a copy of a model go by the original's name and preprocessing."""
+    if original in _origins:
+        _origins[copy] = _origins[original]
+
+
 _Built = tuple[nn.Module, Preprocessing | None]
 
 

@@ -17,6 +17,7 @@ from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.result import Result
 from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import open_source
+from poolscope.sensitivity.together import process_together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +83,7 @@ def compare(
         joint = [Covariance(len(names), 4) for names in shared]
         with Progress(first.total(), f"comparing {len(sessions)} models", enabled=progress) as bar:
             for images_part, indices in first.pieces():
-                # Fields and noise depend on (seed, image, draw) alone, so that they are the same for all.
-                powers = [session.process(images_part, indices) for session in sessions]
+                powers = process_together(sessions, images_part, indices)
                 for names, moments, own, values in zip(shared, joint, numbers[1:], powers[1:], strict=True):
                     rows = [
                         torch.cat([powers[0][numbers[0][name], :2], values[own[name], :2]]) for name in names
@@ -117,7 +117,7 @@ def _assemble(
         R_of = [dict(zip(each["layer"], each["R"], strict=True)) for each in pair]
         for number, layer in enumerate(layers):
             R_first, R_second = (R[layer] for R in R_of)
-            ratio, error = _log_ratio(moments.mean[number], moments.covariance[number], moments.count)
+            ratio, error = log_ratio(moments.mean[number], moments.covariance[number], moments.count)
             note = ""
             if not (R_first > 0 and R_second > 0):
                 ratio, error, note = math.nan, math.nan, "R is not defined and positive for both"
@@ -141,7 +141,7 @@ def _assemble(
     return Comparison(pd.DataFrame(rows), Result(table, record), record)
 
 
-def _log_ratio(mean: torch.Tensor, covariance: torch.Tensor, count: int) -> tuple[float, float]:
+def log_ratio(mean: torch.Tensor, covariance: torch.Tensor, count: int) -> tuple[float, float]:
     """Return log(R2 / R1) and its standard error of per-image (a1, b1, a2, b2), R = mean a / mean b (delta method)."""
     if not bool((mean > 0).all()):
         return math.nan, math.nan

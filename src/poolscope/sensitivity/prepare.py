@@ -160,17 +160,35 @@ def _normalise_by(parts: list[int]) -> Callable[..., tuple[tuple[Tensor], dict[s
 def reestimated(model: nn.Module, images: Iterator[Tensor]) -> Iterator[None]:
     """Let batch norms use running statistics estimated anew on ``images``, for the time of the block.
 
-    Every image weighs the same, however they are batched; a batch's variance is taken about its own mean.
-
     Args:
         model: in evaluation mode.
-        images: clean batches; one pass over them.
+        images: clean batches; one pass over them; see ``reestimate``.
     """
-    norms = [norm for norm in _norms(model) if norm.running_mean is not None]
-    kept = [(norm, dict(norm._buffers), norm.momentum) for norm in norms]
+    norms = _norms_with_statistics(model)
+    kept = [(norm, dict(norm._buffers)) for norm in norms]
     try:
         for norm in norms:
             norm._buffers.update({name: b.clone() for name, b in norm._buffers.items() if b is not None})
+        reestimate(model, images)
+        yield
+    finally:
+        for norm, buffers in kept:
+            norm._buffers.update(buffers)
+
+
+def reestimate(model: nn.Module, images: Iterator[Tensor]) -> None:
+    """Replace the running statistics of all batch norms by those of ``images``, for good.
+
+    Every image weighs the same, however they are batched; a batch's variance is taken about its own mean.
+
+    Args:
+        model: in evaluation mode; in place.
+        images: clean batches; one pass over them.
+    """
+    norms = _norms_with_statistics(model)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
             norm.reset_running_stats()
             norm.training = True
         seen = 0
@@ -179,14 +197,14 @@ def reestimated(model: nn.Module, images: Iterator[Tensor]) -> Iterator[None]:
             for norm in norms:
                 norm.momentum = len(batch) / seen
             model(batch)
-        for norm in norms:
-            norm.training = False
-        yield
     finally:
-        for norm, buffers, momentum in kept:
-            norm._buffers.update(buffers)
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.training = False
+
+
+def _norms_with_statistics(model: nn.Module) -> list[Any]:
+    return [norm for norm in _norms(model) if norm.running_mean is not None]
 
 
 def _norms(model: nn.Module) -> list[Any]:

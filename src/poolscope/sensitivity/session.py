@@ -103,13 +103,22 @@ def make_settings(
 
 
 class Session:
-    """One model borrowed for one measurement: a context that hands it back on every way out."""
+    """One model borrowed for one measurement: a context that hands it back on every way out.
 
-    def __init__(self, model: nn.Module, source: Source, settings: Settings):
+    Args:
+        model: what to measure.
+        source: the images.
+        settings: how.
+        layers: what to measure, as a session of a model of the same structure found it (default: look, as the settings
+            say). A network whose signal died shows no batch axis of its own.
+    """
+
+    def __init__(self, model: nn.Module, source: Source, settings: Settings, layers: Sequence[Layer] | None = None):
         self.original = model
         self.model = unwrap(model)
         self.source = source
         self.settings = settings
+        self.given_layers = layers
         self.device = choose_device(settings.device, self.model)
         self.dtype = working_dtype(settings.precision)
 
@@ -124,7 +133,7 @@ class Session:
             parts: list[int] = []
             if settings.bn == "batch":
                 stack.enter_context(batch_statistics(self.model, parts))
-            self.layers = self._select(reference)
+            self.layers = self._select(reference) if self.given_layers is None else list(self.given_layers)
             self.batch_size = self._batch_size() if settings.batch_size == "auto" else settings.batch_size
             self.sums = LayerSums(
                 self.model,
@@ -181,7 +190,7 @@ class Session:
                 powers.append(self.sums.process(self.stacked(images[start:stop], indices[start:stop])))
             except RuntimeError as error:
                 self.sums.forget()
-                if self.batch_size == 1 or not _is_out_of_memory(error):
+                if self.batch_size == 1 or not is_out_of_memory(error):
                     raise
                 self.batch_size //= 2
                 if self.device.type == "cuda":
@@ -313,7 +322,7 @@ class Session:
         try:
             found = survey(self.model, pair)  # never in bf16, whose rounding could hide the batch axis
         except Exception as error:
-            if isinstance(error, RuntimeError) and _is_out_of_memory(error):
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
                 raise
             reason = str(error).strip().splitlines()
             raise ValueError(
@@ -341,7 +350,7 @@ class Session:
         return max(_LEAST_BATCH, min(256, budget // bytes_per_image))
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a GPU, or the CPU's allocator, which has no error class of its own, ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 

@@ -1,0 +1,40 @@
+"""Batch-norm statistics estimated anew, where filters no longer fit the ones that were learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from poolscope.sensitivity.prepare import reestimate
+from poolscope.sensitivity.source import open_source
+
+_BATCH = 128
+
+
+def recalibrate(model: nn.Module, images: object) -> None:
+    """Replace the running statistics of the model's batch norms by those of ``images``, in place.
+
+    The model runs once over the images in evaluation mode, batch norms apart. Modes and torch's random state are left
+    as they were.
+
+    Args:
+        model: to be changed.
+        images: anything ``measure`` takes.
+    """
+    source = open_source(images, model)
+    like = next(model.parameters(), torch.empty(0))
+    modes = [(module, module.training) for module in model.modules()]
+
+    def batches() -> Iterator[Tensor]:
+        for part, _ in source.batches(_BATCH):
+            yield part.to(like.device, like.dtype, copy=True)  # the model may work in place on it
+
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[like.device] if like.device.type == "cuda" else []):
+            reestimate(model, batches())
+    finally:
+        for module, mode in modes:
+            module.training = mode
