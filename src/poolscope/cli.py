@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolscope._options import (
+    Batch,
+    Channels,
+    Classes,
+    Count,
+    Cutoff,
+    Data,
+    Device,
+    Displacement,
+    Displacements,
+    Draws,
+    Layers,
+    Memory,
+    Noise,
+    NoiseKind,
+    Norm,
+    Normalize,
+    Out,
+    Precision,
+    Protocol,
+    Root,
+    Seed,
+    Size,
+    Split,
+    Trust,
+    Weights,
+    command_line,
+    loaded,
+    made_folder,
+    measure_options,
+    numbers,
+    opened,
+    processes,
+)
+
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+
+    from poolscope.studies.findings import Findings
 
 app = typer.Typer(
     add_completion=False,
@@ -25,52 +58,6 @@ app = typer.Typer(
 
 #: Errors that mean bad input; anything else is a run that failed.
 _BAD_INPUT = (ValueError, TypeError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError)
-
-
-class NoiseKind(str, Enum):
-    """Kinds of noise on the command line."""
-
-    matched = "matched"
-    rectified = "rectified"
-    spectrum = "spectrum"
-
-
-Out = Annotated[Path | None, typer.Option(help="Folder for tables (Parquet) and pictures (PNG, PDF); made if missing.")]
-Seed = Annotated[int, typer.Option(help="Of every perturbation: numbers depend on (seed, image, draw) alone.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Data = Annotated[
-    str,
-    typer.Option(help="digits, cifar10, imagefolder:DIR or parquet:FILE-or-DIR."),
-]
-Split = Annotated[str | None, typer.Option(help="Part of the data set, such as test.")]
-Count = Annotated[int | None, typer.Option(help="Only the first so many images.")]
-Size = Annotated[
-    int | None, typer.Option(help="Resize the shorter side to this and cut the middle (default: the model's).")
-]
-Normalize = Annotated[str, typer.Option(help="auto (the model's or the data set's own), cifar10, imagenet or none.")]
-Root = Annotated[Path | None, typer.Option(help="Folder of cifar10's archive (default: $POOLSCOPE_DATA).")]
-Weights = Annotated[str | None, typer.Option(help="Pretrained name (DEFAULT, …), *.safetensors or *.pt file.")]
-Classes = Annotated[int | None, typer.Option(help="Number of the model's outputs.")]
-Channels = Annotated[int | None, typer.Option(help="Channels of the model's images.")]
-Trust = Annotated[
-    bool, typer.Option("--trust-code", help="Allow models from module.path:factory, which runs that code.")
-]
-Displacement = Annotated[
-    float | None, typer.Option(help="True rms displacement in pixels (default: shorter side / 32).")
-]
-Cutoff = Annotated[int, typer.Option(help="Highest mode of the deformation.")]
-Noise = Annotated[
-    NoiseKind, typer.Option(help="Noise of the deformation's norm: white, rectified, or of its spectrum.")
-]
-Layers = Annotated[
-    str, typer.Option(help="auto, activations, weights, blocks, all, a regular expression, or names with commas.")
-]
-Draws = Annotated[int, typer.Option(help="Perturbations an image.")]
-Batch = Annotated[str, typer.Option(help="Images a forward, or auto.")]
-Precision = Annotated[str, typer.Option(help="float32, float64 or bf16-mixed.")]
-Memory = Annotated[str, typer.Option(help="contiguous or channels_last.")]
-Norm = Annotated[str, typer.Option("--bn", help="Batch norm by eval, reestimate or batch statistics.")]
-Protocol = Annotated[str, typer.Option(help="text, or published: the authors' 500 images, float64, δ = 1, c = 3.")]
 
 
 def main() -> None:
@@ -102,103 +89,18 @@ def _complain(message: str) -> None:
     print(f"poolscope: {' '.join(message.split())}", file=sys.stderr)
 
 
-def _folder(out: Path | None) -> Path | None:
-    """Make the folder and try to write to it, before any work starts."""
-    if out is None:
-        return None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".poolscope-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"--out must be a folder that can be written to; got {out}: {error.strerror}") from None
-    return out
-
-
-@contextmanager
-def _processes(device: str) -> Iterator[tuple[Any, int]]:
-    """Join the processes torchrun started; yield (process group or None, rank)."""
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-        yield None, 0
-        return
-    import torch
-    import torch.distributed as dist
-
-    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    try:
-        yield "world", dist.get_rank()
-    finally:
-        dist.destroy_process_group()
-
-
-def _load(
-    name: str, weights: str | None, classes: int | None, channels: int | None, trust: bool, seed: int
-) -> nn.Module:
-    from poolscope import load_model
-
-    return load_model(
-        name, weights=weights, num_classes=classes, in_channels=channels, trust_code=trust, seed=seed % 2**32
-    )
-
-
-def _open(
-    data: str,
-    split: str | None,
-    count: int | None,
-    size: int | None,
-    normalize: str,
-    root: Path | None,
-    model: nn.Module,
-) -> Any:
-    from poolscope import open_images
-
-    return open_images(data, split=split, count=count, size=size, normalize=normalize, root=root, for_model=model)
-
-
-def _options(
-    displacement: float | None,
-    cutoff: int,
-    noise: NoiseKind,
-    layers: str,
-    draws: int,
-    seed: int,
-    batch_size: str,
-    device: str,
-    precision: str,
-    memory_format: str,
-    bn: str,
-    protocol: str,
-) -> dict[str, Any]:
-    """Return ``measure``'s keyword arguments."""
-    import poolscope as ps
-
-    noises: dict[NoiseKind, Callable[[], Any]] = {
-        NoiseKind.matched: ps.MatchedNoise,
-        NoiseKind.rectified: lambda: ps.MatchedNoise(rectified=True),
-        NoiseKind.spectrum: ps.SpectrumMatchedNoise,
-    }
-    if batch_size != "auto" and not batch_size.isdigit():
-        raise ValueError(f"--batch-size must be auto or a whole number, 1 or more; got {batch_size!r}")
-    published = protocol == "published" and displacement is None
-    return {
-        "deformation": ps.Diffeomorphism.published(1.0, cutoff)
-        if published
-        else ps.Diffeomorphism(displacement, cutoff),
-        "noise": noises[noise](),
-        "layers": layers.split(",") if "," in layers else layers,
-        "draws": draws,
-        "seed": seed,
-        "batch_size": batch_size if batch_size == "auto" else int(batch_size),
-        "device": device,
-        "precision": precision,
-        "memory_format": memory_format,
-        "bn": bn,
-        "protocol": protocol,
-    }
+def _show(found: Findings, title: str) -> None:
+    """Print what the network and, if channels were shuffled, its shuffled copies do, and what follows."""
+    table = found.results[~found.results["variant"].isin(["shuffled", "gaussian_filters"])]
+    columns = ["layer", "D", "D_se", "G", "G_se", "R", "R_low", "R_high"]
+    more = [name for name in ("displacement", "variant") if name in table and table[name].nunique() > 1]
+    _print_table(table, title, [*more, *columns, "note"])
+    if found.shares is not None:
+        columns = ["layer", "R", "R_shuffled", "spatial_share", "spatial_share_low", "spatial_share_high", "note"]
+        more = ["displacement"] if found.shares["displacement"].nunique() > 1 else []
+        _print_table(found.shares, "share of the fall of R that shuffling channels leaves", [*more, *columns])
+    for line in found.summary():
+        print(line)
 
 
 def _print_table(table: pd.DataFrame, title: str, columns: list[str]) -> None:
@@ -222,17 +124,22 @@ def demo(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     seed: Seed = 0,
 ) -> None:
-    """Train a small network on scikit-learn's digits and measure it before and after (about a minute).
+    """Train a small network on scikit-learn's digits and measure it before and after (a minute or two).
 
     Example: poolscope demo --out demo-report
     """
-    folder = _folder(out)
+    folder = made_folder(out)
     assert folder is not None
     from poolscope.studies.demo import run
 
     found = run(folder, epochs=epochs, seed=seed)
-    columns = ["layer", "R_first", "R_second", "log_ratio", "low", "high"]
-    _print_table(found.comparison.table, "R at 1 pixel: initial (first) and trained (second) network", columns)
+    contrasts = found.findings.contrasts
+    assert contrasts is not None
+    rows = contrasts[(contrasts["layer"] == "output") & (contrasts["second"] == "trained")]
+    columns = ["displacement", "R_first", "R_second", "log_ratio", "low", "high"]
+    _print_table(rows, "R of the output, initial (first) and trained (second) network", columns)
+    for line in found.findings.summary():
+        print(line)
     print(f"test accuracy {found.accuracy:.1%}, {found.seconds:.0f} s; open {folder / 'report.html'}")
 
 
@@ -249,7 +156,7 @@ def measure(
     num_classes: Classes = None,
     in_channels: Channels = None,
     trust_code: Trust = False,
-    displacement: Displacement = None,
+    displacement: Displacements = None,
     cutoff: Cutoff = 3,
     noise: Noise = NoiseKind.matched,
     layers: Layers = "auto",
@@ -259,35 +166,85 @@ def measure(
     memory_format: Memory = "contiguous",
     bn: Norm = "eval",
     protocol: Protocol = "text",
+    initial: Annotated[str | None, typer.Option(help="Weights file from before training, measured beside.")] = None,
+    shuffle: Annotated[int, typer.Option(min=0, help="Copies with shuffled channels, to tell spatial pooling.")] = 0,
+    shuffle_mode: Annotated[
+        str, typer.Option(help="independent, shared, published or published-outputs: who shares a permutation.")
+    ] = "independent",
+    shuffle_layers: Annotated[
+        str, typer.Option(help="Convolutions to shuffle: all, a regular expression, or names with commas.")
+    ] = "all",
+    keep_colours: Annotated[bool, typer.Option(help="Leave the first convolution, which reads the image.")] = False,
+    recalibrate: Annotated[bool, typer.Option(help="Estimate batch norms of shuffled copies anew.")] = False,
+    controls: Annotated[
+        str, typer.Option(help="More variants, with commas: mean_channel, mean_filters, gaussian_filters.")
+    ] = "",
     out: Out = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure D, G and R of one model, layer by layer; under torchrun the processes share the images.
+    """Measure D, G and R of one model, layer by layer; with --out also its filters, as tables, pictures and a page.
 
-    Example: poolscope measure torchvision:resnet18 --weights DEFAULT --data imagefolder:photos --out resnet18
+    Under torchrun the processes share the images (without --shuffle, --initial and --controls).
+
+    Example: poolscope measure torchvision:resnet18 --weights DEFAULT --data imagefolder:photos --shuffle 8 --out r18
     """
-    folder = _folder(out)
-    options = _options(
-        displacement, cutoff, noise, layers, draws, seed, batch_size, device, precision, memory_format, bn, protocol
+    folder = made_folder(out)
+    sizes = numbers(displacement, "--displacement")
+    several = sizes is not None and len(sizes) > 1
+    options = measure_options(
+        sizes[0] if sizes else None,
+        cutoff,
+        noise,
+        layers,
+        draws,
+        seed,
+        batch_size,
+        device,
+        precision,
+        memory_format,
+        bn,
+        protocol,
     )
     import poolscope as ps
+    from poolscope.studies.findings import Findings
+    from poolscope.studies.measure import run, samples_of, spectrum_of
 
-    with _processes(device) as (group, rank):
-        network = _load(model, weights, num_classes, in_channels, trust_code, seed)
-        images = _open(data, split, count, size, normalize, root, network)
-        result = ps.measure(network, images, **options, process_group=group)
-        if rank:
-            return
-        result.record["command"] = " ".join(["poolscope", *sys.argv[1:]])
-        result.record["weights"] = weights
+    with processes(device) as (group, rank):
+        network = loaded(model, weights, num_classes, in_channels, trust_code, seed)
+        images = opened(data, split, count, size, normalize, root, network)
+        if group is not None:
+            if shuffle or initial or controls or several:
+                raise ValueError(
+                    "under torchrun --shuffle, --initial, --controls and several displacements must be left out: they "
+                    "run in one process; got at least one of them"
+                )
+            result = ps.measure(network, images, **options, process_group=group)
+            if rank:
+                return
+            samples = samples_of(network, images, options["deformation"], options["noise"], seed)
+            found = Findings(result.table, result.record, spectrum=spectrum_of(network, None, model), samples=samples)
+        else:
+            options["perturbations"] = options.pop("draws")
+            if several:
+                options |= {"deformation": None, "displacement": sizes, "cutoff": cutoff}
+            found = run(
+                network,
+                images,
+                initial=loaded(model, initial, num_classes, in_channels, trust_code, seed) if initial else None,
+                draws=shuffle,
+                mode=shuffle_mode,
+                convolutions=shuffle_layers.split(",") if "," in shuffle_layers else shuffle_layers,
+                image_channels=not keep_colours,
+                recalibrate=recalibrate,
+                controls=[each.strip() for each in controls.split(",") if each.strip()],
+                **options,
+            )
+        found.record |= {"command": command_line(), "weights": weights, "initial": initial}
+        _show(found, f"{model} on {found.results['images'].iloc[0]} images of {data}")
         if folder is not None:
-            from poolscope.report import plot_sensitivities, save_figure
-
-            result.save(folder / "measurement.parquet")
-            save_figure(plot_sensitivities(result.table), folder / "sensitivities")
-        columns = ["layer", "kind", "D", "D_se", "G", "G_se", "R", "R_low", "R_high", "note"]
-        _print_table(result.table, f"{model} on {result.table['images'].iloc[0]} images of {data}", columns)
+            found.save(folder, f"Where {model} loses spatial information")
+            print(f"open {folder / 'report.html'}")
 
 
 @app.command()
@@ -323,8 +280,8 @@ def compare(
 
     Example: poolscope compare initial.safetensors trained.safetensors --model poolscope:minivgg --in-channels 1
     """
-    folder = _folder(out)
-    options = _options(
+    folder = made_folder(out)
+    options = measure_options(
         displacement, cutoff, noise, layers, draws, seed, batch_size, device, precision, memory_format, bn, protocol
     )
     import poolscope as ps
@@ -332,22 +289,88 @@ def compare(
     if first == second:
         raise ValueError(f"two different models are needed for a comparison; got {first} twice")
     named = {
-        name: _load(model or name, name if model else weights, num_classes, in_channels, trust_code, seed)
+        name: loaded(model or name, name if model else weights, num_classes, in_channels, trust_code, seed)
         for name in (first, second)
     }
-    images = _open(data, split, count, size, normalize, root, named[first])
+    images = opened(data, split, count, size, normalize, root, named[first])
     comparison = ps.compare(named, images=images, **options)
-    comparison.result.record["command"] = " ".join(["poolscope", *sys.argv[1:]])
-    if folder is not None:
-        from poolscope._files import written_whole
-        from poolscope.report import plot_sensitivities, save_figure
-
-        comparison.result.save(folder / "measurement.parquet")
-        with written_whole(folder / "comparison.parquet") as temporary:
-            comparison.table.to_parquet(temporary)
-        save_figure(plot_sensitivities(comparison.result.table), folder / "sensitivities")
     columns = ["layer", "R_first", "R_second", "log_ratio", "low", "high", "note"]
     _print_table(comparison.table, f"R of {first} (first) and {second} (second), paired over images", columns)
+    if folder is not None:
+        import pandas as pd
+
+        from poolscope.studies.findings import Findings
+        from poolscope.studies.measure import samples_of, spectrum_of
+
+        spectra = [table for key, each in named.items() if (table := spectrum_of(each, None, key)) is not None]
+        found = Findings(
+            comparison.result.table,
+            {**comparison.record, "command": command_line()},
+            contrasts=comparison.table,
+            spectrum=pd.concat(spectra, ignore_index=True) if spectra else None,
+            samples=samples_of(named[first], images, options["deformation"], options["noise"], seed),
+        )
+        found.save(folder, f"{first} and {second}")
+        print(f"open {folder / 'report.html'}")
+
+
+@app.command()
+def spectrum(
+    model: Annotated[str, typer.Argument(help="poolscope:NAME, torchvision:NAME, timm:NAME or module.path:factory.")],
+    weights: Weights = None,
+    initial: Annotated[str | None, typer.Option(help="Weights file from before training.")] = None,
+    num_classes: Classes = None,
+    in_channels: Channels = None,
+    trust_code: Trust = False,
+    out: Out = None,
+    seed: Seed = 0,
+) -> None:
+    """Show how smooth each convolution's filters are: their power by spatial frequency, against white filters.
+
+    Example: poolscope spectrum torchvision:vgg16 --weights DEFAULT --out vgg16-filters
+    """
+    folder = made_folder(out)
+    from poolscope.pooling import filter_spectrum, frequency_content
+
+    network = loaded(model, weights, num_classes, in_channels, trust_code, seed)
+    before = loaded(model, initial, num_classes, in_channels, trust_code, seed) if initial else None
+    table = filter_spectrum(network, initial=before, name=model)
+    if table.empty:
+        raise ValueError(f"the model must have a convolution, to have filters; {model} has none")
+    constant = table[table["level"] == 0].drop(columns=["frequency_se", "position", "model"])
+    shown = frequency_content(table).merge(constant, on="layer", how="right")
+    columns = ["layer", "kernel", "frequency", "frequency_se", "init_frequency"]
+    columns += ["share", "share_se", "white_share", "note"]
+    _print_table(shown, f"filters of {model}: mean frequency (white: 1), share of the constant mode", columns)
+    if folder is not None:
+        from poolscope.studies.spectrum import write
+
+        write(folder, model, table, {"model": model, "weights": weights, "initial": initial, "command": command_line()})
+        print(f"open {folder / 'report.html'}")
+
+
+@app.command()
+def report(
+    saved: Annotated[list[Path], typer.Argument(help="Folders that measure or compare wrote, or saved results.")],
+    title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and pictures; made if missing.")] = Path("report"),
+) -> None:
+    """Make one page from saved results: several models side by side.
+
+    Example: poolscope report resnet18 vgg16 --out both
+    """
+    from poolscope.studies.findings import read_findings, side_by_side
+
+    if len({path.resolve() for path in saved}) < len(saved):
+        raise ValueError(f"every saved result must be given once; got {', '.join(map(str, saved))}")
+    read = [read_findings(path) for path in saved]
+    folder = made_folder(out)
+    assert folder is not None
+    found = side_by_side(read, [path.stem if path.is_file() else path.resolve().name for path in saved])
+    found.save(folder, title or " and ".join(dict.fromkeys(map(str, found.results["model"]))))
+    for line in found.summary():
+        print(line)
+    print(f"open {folder / 'report.html'}")
 
 
 @app.command()
@@ -364,7 +387,7 @@ def deform(
 
     Example: poolscope deform photo.jpg --out deformations
     """
-    folder = _folder(out)
+    folder = made_folder(out)
     assert folder is not None
     from poolscope.studies.deform import run
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from poolscope.networks import model_name
 from poolscope.perturb import Diffeomorphism
+from poolscope.pooling.convolutions import choose
 from poolscope.pooling.convolutions import convolutions as convolutions_of
 from poolscope.pooling.nulls import gaussian_filters
 from poolscope.pooling.nulls import mean_channel as mean_filters_of
@@ -58,7 +60,9 @@ class PoolingAnalysis:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def pooling_share(model: nn.Module, images: object, deformation: Any = None, **options: Any) -> pd.DataFrame:
+def pooling_share(
+    model: nn.Module, images: object, deformation: Any = None, *, draws: int = 8, **options: Any
+) -> pd.DataFrame:
     """Tell spatial from channel pooling: how much of the fall of R is left when channels are shuffled, layer by layer.
 
     spatial_share_k = log(R_shuffled,k / R_input) / log(R_k / R_input), R_shuffled the geometric mean over shuffles: 1
@@ -73,14 +77,16 @@ def pooling_share(model: nn.Module, images: object, deformation: Any = None, **o
         model: any module; it comes back as it was.
         images: as for ``measure``.
         deformation: as for ``measure``; or give ``displacement``.
-        options: as for ``pooling_analysis``: ``draws`` (shuffles, 8), ``displacement``, ``mode``, ``recalibrate``, ….
+        draws: number of shuffles; a single one gives no standard errors.
+        options: as for ``pooling_analysis``: ``displacement``, ``mode``, ``recalibrate``, ….
 
     Returns:
         A table, one row a layer and displacement: ``layer, kind, position, depth, R, R_low, R_high, R_shuffled,
         R_shuffled_low, R_shuffled_high, spatial_share, spatial_share_se, spatial_share_low, spatial_share_high, draws,
         model, displacement, cutoff, note``. Errors are crossed over images and shuffles. The share is nan, with a note,
         where the 95 % interval of log(R_k / R_input) contains 0, where R is not defined, and in networks without
-        convolutions. ``note`` also names the identity skips that were added, unshuffled, since the layer before.
+        convolutions; a note says where the denominator is that uncertain that the share is rough. ``note`` also names
+        the identity skips that were added, unshuffled, since the layer before.
 
     Raises:
         TypeError: as for ``measure``.
@@ -88,7 +94,9 @@ def pooling_share(model: nn.Module, images: object, deformation: Any = None, **o
 
     Source: section 2, "Disentangling spatial and channel pooling", which compares the curves by eye (figure 3).
     """
-    return pooling_analysis(model, images, deformation, **options).shares
+    if draws == 0:
+        raise ValueError("draws must be 1 or more shuffles, the share is made of them; got 0")
+    return pooling_analysis(model, images, deformation, draws=draws, **options).shares
 
 
 def pooling_analysis(
@@ -132,7 +140,7 @@ def pooling_analysis(
             statistics on these images. Without, they expect the channels as they were, which alone moves R.
         controls: further variants: ``"mean_channel"`` (activations of the network averaged over channels, the authors'
             "mean channel"), ``"mean_filters"`` (see ``mean_channel``), ``"gaussian_filters"`` (as many as ``draws``, at
-            least one).
+            least one). Those of filters are left out where there is no convolution.
         seed: of perturbations and of shuffles; a shuffle depends on (seed, its number) alone.
         progress: show progress with the time left, if standard error is a terminal.
         name: the table's ``model`` column (default: the model's own name).
@@ -141,16 +149,18 @@ def pooling_analysis(
 
     Raises:
         TypeError: as for ``measure``.
-        ValueError: as for ``measure`` and ``shuffle_channels``; a negative number of draws; an unknown control; both a
-            deformation and displacements; an initial network with other layers.
+        ValueError: as for ``measure`` and ``shuffle_channels``; a number of draws that is negative or not whole; an
+            unknown control; both a deformation and displacements; a displacement that is not a positive number; an
+            initial network with other layers.
     """
     import pandas as pd
 
-    if draws < 0:
-        raise ValueError(f"draws must not be negative, it is the number of shuffles; got {draws}")
-    for control in controls:
-        if control not in CONTROLS:
-            raise ValueError(f"controls must be of {', '.join(CONTROLS)}; got {control!r}")
+    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 0:
+        raise ValueError(f"draws must be a whole number, 0 or more shuffles; got {draws!r}")
+    if mode not in get_args(ShuffleMode):
+        raise ValueError(f"mode must be one of {', '.join(get_args(ShuffleMode))}; got {mode!r}")
+    if isinstance(controls, str) or not set(controls) <= set(CONTROLS):
+        raise ValueError(f"controls must be a sequence of {', '.join(CONTROLS)}; got {controls!r}")
     for taken in ("readout", "variant", "process_group"):
         if taken in options:
             raise ValueError(f"{taken} is not an option of the pooling analysis, which sets it itself; got {taken}=")
@@ -158,10 +168,7 @@ def pooling_analysis(
         raise ValueError("either a deformation or displacements can be asked for; got both")
     deformations = [deformation]
     if displacement is not None:
-        sizes = [displacement] if isinstance(displacement, (int, float)) else list(displacement)
-        if not sizes:
-            raise ValueError(f"at least one displacement is needed; got {displacement!r}")
-        deformations = [Diffeomorphism(float(size), cutoff) for size in sorted(set(sizes))]
+        deformations = [Diffeomorphism(size, cutoff) for size in _displacements(displacement)]
     settings = [make_settings(each, draws=perturbations, seed=seed, **options) for each in deformations]
     name = name or model_name(model)
     variants, left = _variants(
@@ -190,6 +197,19 @@ def pooling_analysis(
         pd.concat([part.contrasts for part in parts], ignore_index=True),
         record,
     )
+
+
+def _displacements(asked: float | Sequence[float]) -> list[float]:
+    """Return displacements in pixels, each once, the smallest first."""
+    sizes = list(asked) if isinstance(asked, (Sequence, np.ndarray)) and not isinstance(asked, str) else [asked]
+    if not sizes:
+        raise ValueError(f"at least one displacement is needed; got {asked!r}")
+    for size in sizes:
+        if not isinstance(size, Real) or isinstance(size, bool) or not 0 < size < math.inf:
+            raise ValueError(
+                f"displacements must be positive numbers of pixels, for R compares deformations of them; got {size!r}"
+            )
+    return sorted({float(size) for size in sizes})
 
 
 def _one_or_all(values: list[Any]) -> Any:
@@ -223,7 +243,7 @@ def _variants(
         found.append(_Variant("initial", 0, initial))
     left: dict[str, str] = {}
     changes = {"bn": "reestimate"} if recalibrate else {}
-    if convolutions_of(unwrap(model)):
+    if choose(convolutions_of(unwrap(model)), which):
         for draw in range(draws):
             copy, left = shuffled(model, _generator(seed, draw, 0), mode, which, image_channels, share=True)
             found.append(_Variant("shuffled", draw, copy, changes))
@@ -253,17 +273,20 @@ def _one(
         sessions: list[Session] = []
         for variant in variants:
             changes = {key: value for key, value in variant.changes.items() if key != "bn" or settings.bn == "eval"}
-            own = replace(settings, **changes)
             layers = sessions[0].layers if sessions and variant.variant != "initial" else None
-            sessions.append(stack.enter_context(Session(variant.model, source, own, layers)))
+            session = Session(variant.model, source, replace(settings, **changes), layers)
+            sessions.append(stack.enter_context(session))
         first = sessions[0]
         names = [layer.name for layer in first.sums.layers]
         for variant, session in zip(variants, sessions, strict=True):
-            if [layer.name for layer in session.sums.layers] != names:
+            own = [layer.name for layer in session.sums.layers]
+            if own != names:
                 raise ValueError(
-                    f"the {variant.variant} network must have the layers of the first, to be compared; they differ"
+                    f"the {variant.variant} network must have the layers of the first, {', '.join(names)}, to be "
+                    f"compared; got {', '.join(own)}"
                 )
             session.batch_size = first.batch_size
+        amplitude = _amplitude(settings.perturber.deformation, first.sums.image_shape)
         skips = identity_skips(first.model, first.sums.reference[:1], first.layers) if draws else {}
         joint = Covariance(len(names), 2 * (1 + len(sessions)))
         label = f"measuring {name} and {len(sessions) - 1} controls"
@@ -274,8 +297,6 @@ def _one(
                 joint.update(torch.cat([at_input, *[each[:, :2] for each in powers]], dim=1))
                 bar.advance(len(part))
         results = [session.result(name, each.variant) for session, each in zip(sessions, variants, strict=True)]
-        size = first.sums.image_shape
-    amplitude = _amplitude(settings.perturber.deformation, size)
     tables = []
     for variant, result in zip(variants, results, strict=True):
         table = result.table.assign(draw=variant.draw, **amplitude)
@@ -283,9 +304,8 @@ def _one(
             dead = table["note"].str.startswith("constant")
             table.loc[dead, "note"] = "the averaged filters leave no signal: " + table.loc[dead, "note"]
         tables.append(table)
-    base = tables[0]
-    shares = _shares(base, variants, joint, skips, amplitude)
-    contrasts = _contrasts(base, tables, variants, joint, amplitude)
+    shares = _shares(tables, variants, joint, skips, amplitude)
+    contrasts = _contrasts(tables, variants, joint, amplitude)
     record = {**results[0].record, **amplitude, "compared": [each.record for each in results[1:]]}
     columns = [*COLUMNS, "displacement", "cutoff"]
     return PoolingAnalysis(Result(pd.concat(tables, ignore_index=True)[columns], record), shares, contrasts, record)
@@ -308,8 +328,17 @@ def _part(joint: Covariance, layer: int, columns: list[int]) -> tuple[torch.Tens
     return joint.mean[layer, columns], joint.covariance[layer][columns][:, columns]
 
 
+def _undefined(tables: list[pd.DataFrame], variants: list[_Variant], variant: str, layer: int) -> bool:
+    """Return whether R is nan in any draw of a variant: powers of a dead layer may be rounding, and yet positive."""
+    return not all(
+        math.isfinite(table["R"].iloc[layer])
+        for table, each in zip(tables, variants, strict=True)
+        if each.variant == variant
+    )
+
+
 def _shares(
-    base: pd.DataFrame,
+    tables: list[pd.DataFrame],
     variants: list[_Variant],
     joint: Covariance,
     skips: dict[str, list[str]],
@@ -319,10 +348,12 @@ def _shares(
 
     columns = _columns_of(variants, "shuffled")
     rows = []
-    for number, row in enumerate(base.to_dict("records")):
+    for number, row in enumerate(tables[0].to_dict("records")):
         found = Share(NOTHING, NOTHING, "no convolution is shuffled")
         if columns and row["note"] and not math.isfinite(row["R"]):
             found = Share(NOTHING, NOTHING, row["note"])
+        elif columns and _undefined(tables, variants, "shuffled", number):
+            found = Share(NOTHING, NOTHING, "R is not defined in every shuffled copy")
         elif columns and row["kind"] == "input":
             found = spatial_share(*_part(joint, number, [0, 1, 2, 3, *columns]), joint.count)
             found = Share(found.shuffled, NOTHING, "the input itself")
@@ -351,7 +382,6 @@ def _shares(
 
 
 def _contrasts(
-    base: pd.DataFrame,
     tables: list[pd.DataFrame],
     variants: list[_Variant],
     joint: Covariance,
@@ -365,22 +395,20 @@ def _contrasts(
         first, second = (variant, variants[0].variant) if variant == "initial" else (variants[0].variant, variant)
         columns = _columns_of(variants, variant)
         sign = -1 if variant == "initial" else 1
-        for number, row in enumerate(base.to_dict("records")):
+        for number, row in enumerate(tables[0].to_dict("records")):
             R, other = row["R"], math.nan
             mean, covariance = _part(joint, number, [2, 3, *columns])
             ratio = error = reach = math.nan
-            defined = all(
-                math.isfinite(table["R"].iloc[number])
-                for table, each in zip(tables, variants, strict=True)
-                if each.variant == variant
-            )
+            defined = math.isfinite(R) and not _undefined(tables, variants, variant, number)
             note = ""
-            if not (defined and math.isfinite(R) and bool((mean > 0).all())):
+            if not (defined and bool((mean > 0).all())):
                 note = "R is not defined and positive for both"
             elif len(columns) == 2:
                 ratio, error = log_ratio(mean, covariance, joint.count)
                 reach = quantile_t(joint.count - 1) * error
                 other = R * math.exp(ratio)
+                if variant in ("shuffled", "gaussian_filters"):
+                    note = "one draw: the interval is over images alone"
             else:
                 found = log_ratios(mean, covariance, joint.count)
                 ratio, error, reach = found.value, found.se, found.high - found.value

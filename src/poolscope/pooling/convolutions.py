@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -33,7 +34,10 @@ class Convolution:
 
     @property
     def weight(self) -> Tensor:
-        """Filters as the module uses them in evaluation mode, ``[out, in / groups, *kernel]``, detached."""
+        """Filters with parametrisations applied, in evaluation mode, ``[out, in / groups, *kernel]``, detached.
+
+        What a subclass' own forward makes of them afterwards, such as weight standardisation, is not applied.
+        """
         with torch.no_grad(), _evaluation(self.module):
             weight: Tensor = self.module.weight.detach()
         return to_filters(weight, self.groups) if self.transposed else weight
@@ -93,8 +97,10 @@ def convolutions(model: nn.Module) -> list[Convolution]:
         ValueError: a weight made by a hook before each forward, which is out of date between forwards.
     """
     for name, module in model.named_modules():
-        if isinstance(module, _CONVOLUTIONS) and "weight" not in module._parameters and not hasattr(
-            module, "parametrizations"
+        if (
+            isinstance(module, _CONVOLUTIONS)
+            and "weight" not in module._parameters
+            and not parametrize.is_parametrized(module, "weight")
         ):
             raise ValueError(
                 "weights of convolutions must be parameters or parametrised, since what a hook makes is made anew in "

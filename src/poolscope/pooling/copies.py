@@ -39,28 +39,47 @@ def with_filters(
     """
     original = unwrap(model)
     found = {one.name: one for one in convolutions(original)}
-    memo: dict[int, object] = {}
-    if share:
-        replaced = {id(parameter) for name in filters for parameter in found[name].module.parameters()}
-        memo = {id(parameter): parameter for parameter in original.parameters() if id(parameter) not in replaced}
+    # what is replaced is not copied either: the copy never writes into a parameter, it gets others in their place
+    memo: dict[int, object] = {id(parameter): parameter for parameter in original.parameters()} if share else {}
     try:
         twin = copy.deepcopy(original, memo)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever a part that copies itself in its own way may raise
+        reason = (str(error).splitlines() or [""])[0]
         raise ValueError(
-            f"the model must be one that copy.deepcopy can copy, to change filters in the copy; it raised {reason}"
-        ) from None
+            "the model must be one that copy.deepcopy can copy, to change filters in the copy; "
+            f"it raised {type(error).__name__}: {reason}"
+        ) from error
     inherit_origin(twin, original)
     for name, values in filters.items():
-        module: Any = twin.get_submodule(name)
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
         one = found[name]
-        raw = from_filters(values, one.groups) if one.transposed else values
-        module.weight = nn.Parameter(
-            raw.detach().clone(memory_format=torch.preserve_format), requires_grad=module.weight.requires_grad
-        )
+        _replace(twin.get_submodule(name), "weight", from_filters(values, one.groups) if one.transposed else values)
     for name, values in (biases or {}).items():
-        module = twin.get_submodule(name)
-        module.bias = nn.Parameter(values.detach().clone())
+        _replace(twin.get_submodule(name), "bias", values)
     return twin
+
+
+def _replace(module: Any, name: str, values: Tensor) -> None:
+    """Give ``module`` a parameter of its own in the place of a parameter or of a parametrised one."""
+    if parametrize.is_parametrized(module, name):
+        made_from = list(module.parametrizations[name].parameters())
+        requires_grad = any(parameter.requires_grad for parameter in made_from)
+        _remove_parametrization(module, name)
+    else:
+        requires_grad = getattr(module, name).requires_grad
+    own = values.detach().clone(memory_format=torch.preserve_format)
+    setattr(module, name, nn.Parameter(own, requires_grad=requires_grad))
+
+
+def _remove_parametrization(module: Any, name: str) -> None:
+    """Make ``name`` an ordinary attribute of ``module`` again, which is then without it.
+
+    torch's own ``remove_parametrizations`` deletes a property of the module's class, but ``copy.deepcopy`` leaves copy
+    and original with one class, and the original would lose its weights.
+    """
+    parametrised = type(module)
+    module.__class__ = type(parametrised.__name__, parametrised.__bases__, dict(vars(parametrised)))
+    delattr(module.__class__, name)
+    del module.parametrizations[name]
+    if not parametrize.is_parametrized(module):
+        del module.parametrizations
+        module.__class__ = parametrised.__bases__[0]

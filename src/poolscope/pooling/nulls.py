@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from poolscope._checks import check_generator
 from poolscope.pooling.convolutions import Convolution, choose
 from poolscope.pooling.convolutions import convolutions as convolutions_of
 from poolscope.pooling.copies import with_filters
@@ -26,7 +27,8 @@ def mean_channel(
 
     Every filter of layer k becomes the mean over (c, c') of w_{c,c'}, every bias the mean of the layer's biases; batch
     norm and linear layers stay. Averaged filters may be negative everywhere, and the signal then ends at the next ReLU:
-    ``measure`` gives nan from there on, with a note.
+    ``measure`` gives nan from there on, with a note. Convolutions that standardise their weights as they run (timm's
+    ``StdConv2d``) take the mean off the averaged filters once more: a 1x1 one then passes no signal at all.
 
     The authors' dotted lines in figure 7 are something else: *activations* of the unmodified network averaged over
     channels, ``measure(..., readout="channel_mean")``.
@@ -36,7 +38,7 @@ def mean_channel(
         convolutions: ``"all"``, a regular expression that must match whole names, or names.
         average: ``"all"``: over output and input channels, as the text says. ``"published"``: the same, but the
             filters of the first convolution over output channels only, so that each colour keeps its own, as the
-            authors' code does in 2D (which takes the sum where this takes the mean).
+            authors' code does in 2D (which takes sums where this takes means, and of linear layers too).
         recalibrate: images (anything ``measure`` takes) on which batch norms re-estimate their running statistics.
         share: let the copy hold the model's own parameters wherever they are not replaced, which saves memory.
 
@@ -54,11 +56,11 @@ def mean_channel(
     for one in choose(found, convolutions):
         weight = one.weight
         axes = 0 if average == "published" and one.name == found[0].name else (0, 1)
-        mean = weight.double().mean(dim=axes, keepdim=True).to(weight.dtype)
+        mean = weight.cpu().double().mean(dim=axes, keepdim=True).to(weight)  # some devices have no float64
         filters[one.name] = mean.expand_as(weight).contiguous()
         bias = one.module.bias
         if bias is not None:
-            biases[one.name] = bias.detach().double().mean().to(bias.dtype).expand_as(bias)
+            biases[one.name] = bias.detach().cpu().double().mean().to(bias).expand_as(bias)
     copy = with_filters(model, filters, biases, share=share)
     if recalibrate is not None:
         recalibrate_(copy, recalibrate)
@@ -86,15 +88,15 @@ def gaussian_filters(
         share: let the copy hold the model's own parameters wherever they are not replaced, which saves memory.
 
     Raises:
-        TypeError: a scripted model, or names of a wrong type.
+        TypeError: a scripted model, names of a wrong type, or no generator.
         ValueError: an unknown convolution, a model without convolutions, or one that cannot be copied.
     """
+    check_generator(generator)
     filters: dict[str, Tensor] = {}
     for one in choose(_found(model), convolutions):
-        weight = one.weight
-        mean, std = weight.double().mean(), weight.double().std(correction=0)
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.device)
-        filters[one.name] = (mean + std * drawn).to(weight.dtype)
+        weight = one.weight.cpu().double()
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        filters[one.name] = (weight.mean() + weight.std(correction=0) * drawn).to(one.weight)
     copy = with_filters(model, filters, share=share)
     if recalibrate is not None:
         recalibrate_(copy, recalibrate)

@@ -21,7 +21,12 @@ def recalibrate(model: nn.Module, images: object) -> None:
 
     Args:
         model: to be changed.
-        images: anything ``measure`` takes.
+        images: anything ``measure`` takes, two at least, 128 at a time; a ``DataLoader``'s batches as they are, so that
+            small ones miss what images differ in.
+
+    Raises:
+        TypeError: images of another kind, as for ``measure``.
+        ValueError: fewer than two images, or images that ``measure`` refuses.
     """
     source = open_source(images, model)
     like = next(model.parameters(), torch.empty(0))

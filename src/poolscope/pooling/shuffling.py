@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from poolscope._checks import check_generator
 from poolscope.pooling.convolutions import Convolution, choose, convolutions
 from poolscope.pooling.copies import with_filters
 from poolscope.pooling.recalibrate import recalibrate as recalibrate_
@@ -53,7 +54,7 @@ def shuffle_channels(
             statistics; without, the statistics are those of the channels as they were, which alone moves R.
 
     Raises:
-        TypeError: a scripted model, or names of a wrong type.
+        TypeError: a scripted model, names of a wrong type, or no generator.
         ValueError: an unknown mode or convolution, a model without convolutions, or one that cannot be copied.
 
     Source: section 2, "Disentangling spatial and channel pooling"; figure 3.
@@ -83,6 +84,7 @@ def shuffled(
         image_channels: whether the first one counts.
         share: let the copy hold the model's own parameters wherever they are not replaced.
     """
+    check_generator(generator)
     if mode not in get_args(ShuffleMode):
         raise ValueError(f"mode must be one of {', '.join(get_args(ShuffleMode))}; got {mode!r}")
     original = unwrap(model)
@@ -103,15 +105,21 @@ def shuffled(
             left[one.name] = "reads the image"
         elif one.in_channels == 1 and mode != "published-outputs":
             left[one.name] = "one input channel"
+        elif one.in_channels == one.groups and mode == "published":
+            left[one.name] = "one input channel in each group"
         else:
             filters[one.name], order = _permuted(one, generator, mode)
             if order is not None:
                 inputs[one.name] = order
     copy = with_filters(original, filters, share=share)
     for name, order in inputs.items():
-        module = copy.get_submodule(name)
-        module.register_buffer("input_order", order.to(filters[name].device), persistent=False)
-        module.register_forward_pre_hook(_read_in_order, with_kwargs=True)
+        module: Any = copy.get_submodule(name)
+        order = order.to(filters[name].device)
+        if _read_in_order in module._forward_pre_hooks.values():  # a copy of a shuffled copy: one order after another
+            module.input_order = module.input_order[order]
+        else:
+            module.register_buffer("input_order", order, persistent=False)
+            module.register_forward_pre_hook(_read_in_order, with_kwargs=True)
     return copy, left
 
 

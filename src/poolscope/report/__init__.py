@@ -1,17 +1,36 @@
 """Pages and pictures from tables."""
 
+from poolscope.report.bars import plot_shares
 from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensitivities, plot_training
-from poolscope.report.page import write_page
+from poolscope.report.figures import panels
+from poolscope.report.page import Section, write_page
+from poolscope.report.panel import Panel, save_panels
 from poolscope.report.pictures import plot_deformations, plot_perturbed
-from poolscope.report.style import save_figure
+from poolscope.report.spectra import plot_frequency, plot_spectra, plot_spectrum
+from poolscope.report.style import house_style, save_figure
+from poolscope.report.tables import Table
+from poolscope.report.words import summary
+from poolscope.report.writing import write_report
 
 __all__ = [
+    "Panel",
+    "Section",
+    "Table",
+    "house_style",
+    "panels",
     "plot_amplitudes",
     "plot_deformations",
+    "plot_frequency",
     "plot_perturbed",
     "plot_quantity",
     "plot_sensitivities",
+    "plot_shares",
+    "plot_spectra",
+    "plot_spectrum",
     "plot_training",
     "save_figure",
+    "save_panels",
+    "summary",
     "write_page",
+    "write_report",
 ]

@@ -1,88 +1,161 @@
-"""One self-contained HTML page: words, figures and tables."""
+"""One self-contained HTML page: words, figures and tables. It loads nothing, and runs no script but its own."""
 
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolscope._files import written_whole
+from poolscope.report.panel import Panel, data_uri
+from poolscope.report.tables import Table, to_html
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; border-radius: 4px; }
-figcaption, .small { font-size: .875rem; opacity: .8; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } pre { overflow-x: auto; font-size: .8rem; }
-</style></head><body>
-<h1>{{ title }}</h1>
-{% for line in summary %}<p>{{ line }}</p>{% endfor %}
-{% for figure in figures %}<figure><img alt="{{ figure.caption }}" src="data:image/png;base64,{{ figure.data }}">
-<figcaption>{{ figure.caption }}</figcaption></figure>{% endfor %}
-{% for table in tables %}<h2>{{ table.title }}</h2><div class="wide"><table><thead><tr>
-{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></div>{% endfor %}
-<details><summary>How this was made</summary><pre>{{ record }}</pre></details>
-</body></html>
-"""
+
+@dataclass
+class Section:
+    """A part of a page.
+
+    Attributes:
+        title: its heading.
+        paragraphs: plain text.
+        facts: names and values.
+        panels: its figures.
+        tables: its tables.
+    """
+
+    title: str = ""
+    paragraphs: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    panels: Sequence[Panel | tuple[Figure, str]] = field(default_factory=list)
+    tables: Sequence[Table] = field(default_factory=list)
 
 
 def write_page(
-    path: Path,
+    path: str | Path,
     title: str,
     *,
-    summary: list[str],
-    figures: list[tuple[Figure, str]],
-    tables: list[tuple[str, pd.DataFrame]],
+    summary: Sequence[str | tuple[str, Sequence[str]]],
+    figures: Sequence[Panel | tuple[Figure, str]] = (),
+    tables: Sequence[Table | tuple[str, pd.DataFrame]] = (),
+    sections: Sequence[Section] = (),
     record: dict[str, Any],
+    subtitle: str = "",
 ) -> Path:
     """Write one HTML file that needs no network, whole or not at all.
+
+    Figures follow the reader's colour scheme, tables sort by their headings and download as CSV in full precision.
+    Text, names and values are escaped wherever they come from.
 
     Args:
         path: where to.
         title: of the page.
-        summary: paragraphs of plain text.
-        figures: figures with their captions.
+        summary: paragraphs of plain text, or topics with theirs.
+        figures: panels, or matplotlib figures with their captions, which keep their white ground in the dark.
         tables: titles and tables; numbers are shown to four digits.
+        sections: parts with headings of their own, before ``figures`` and ``tables``.
         record: how it was made, shown at the end.
+        subtitle: a line under the title.
+
+    Raises:
+        FileNotFoundError: no such folder.
     """
     import jinja2
+    from markupsafe import Markup
 
-    def cell(value: Any) -> str:
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    pictures = []
-    for figure, caption in figures:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160)
-        pictures.append({"data": base64.b64encode(buffer.getvalue()).decode(), "caption": caption})
-    page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)
-    html = page.render(
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder of {path.name} must exist; {path.parent} is not a folder")
+    named = [table if isinstance(table, Table) else Table(*table) for table in tables]
+    parts = [*sections, *([Section(panels=figures)] if figures else []), *([Section(tables=named)] if named else [])]
+    number = iter(range(1, 1 + sum(len(part.tables) for part in parts)))
+    shown = [
+        {
+            "title": part.title,
+            "paragraphs": part.paragraphs,
+            "facts": part.facts,
+            "groups": _groups(part.panels),
+            "tables": [to_html(table, next(number)) for table in part.tables],
+        }
+        for part in parts
+    ]
+    files = resources.files("poolscope.report")
+    style, script, template = (
+        files.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html.j2")
+    )
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["together"] = _together
+    html = environment.from_string(template).render(
         title=title,
-        summary=summary,
-        figures=pictures,
-        tables=[
-            {
-                "title": name,
-                "columns": list(table.columns),
-                "rows": [[cell(v) for v in row] for row in table.to_numpy()],
-            }
-            for name, table in tables
-        ],
-        record=json.dumps(record, indent=2, sort_keys=True, default=str),
+        subtitle=subtitle,
+        findings=_topics(summary),
+        sections=shown,
+        record=json.dumps(record, indent=2, sort_keys=True, default=str, ensure_ascii=False),
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
     with written_whole(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8", newline="\n")
     return path
+
+
+def _together(text: str) -> str:
+    """Return text in which no line ends between a number and what it belongs to."""
+    for unit in (" %", " px"):
+        text = text.replace(unit, "\N{NO-BREAK SPACE}" + unit[1:])
+    return text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
+def _topics(summary: Sequence[str | tuple[str, Sequence[str]]]) -> list[tuple[str, Sequence[str]]]:
+    """Return topics with their sentences; plain sentences together under no topic."""
+    found: list[tuple[str, list[str]]] = []
+    for entry in summary:
+        topic, sentences = ("", [entry]) if isinstance(entry, str) else entry
+        if found and found[-1][0] == topic:
+            found[-1][1].extend(sentences)
+        else:
+            found.append((topic, list(sentences)))
+    return list(found)
+
+
+def _groups(panels: Sequence[Panel | tuple[Figure, str]]) -> list[dict[str, Any]]:
+    """Return the figures in the order they are given; a tall one takes those after it to its side."""
+    groups: list[dict[str, Any]] = []
+    for panel in panels:
+        if isinstance(panel, Panel) and panel.layout == "tall":
+            groups.append({"tall": _to_html(panel), "figures": []})
+            continue
+        if not groups:
+            groups.append({"tall": None, "figures": []})
+        groups[-1]["figures"].append(_to_html(panel))
+    return groups
+
+
+def _to_html(figure: Panel | tuple[Figure, str]) -> dict[str, Any]:
+    """Return what the page's template needs of a figure; sizes in CSS pixels, 96 an inch."""
+    if isinstance(figure, Panel):
+        width, height = figure.size
+        light, dark = figure.data_uri(), figure.data_uri(dark=True)
+        caption, alt, layout = figure.caption, figure.alt or figure.caption, figure.layout
+    else:
+        drawn, caption = figure
+        width, height = drawn.get_size_inches().tolist()
+        light, dark, alt, layout = data_uri(drawn), "", caption, "wide"
+    return {
+        "light": light,
+        "dark": dark,
+        "caption": caption,
+        "alt": alt,
+        "layout": layout,
+        "width": round(96 * width),
+        "height": round(96 * height),
+    }

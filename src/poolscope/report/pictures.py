@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from poolscope.report.style import house_style
+from poolscope.report.style import COLOURS, house_style, own_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,29 +38,55 @@ def plot_perturbed(
     images: Float[Tensor, "count channels height width"],
     moved: Float[Tensor, "count channels height width"],
     noisy: Float[Tensor, "count channels height width"],
-) -> Figure:
+    *,
+    ax: Axes | None = None,
+) -> Axes:
     """Show each image x beside τx, x + η and the two differences, one row an image.
 
-    Differences share one grey scale, zero in the middle.
-    """
-    from matplotlib.figure import Figure
+    Differences are averages over channels in one grey scale for both, zero in the middle.
 
-    count, channels = images.shape[:2]
-    titles = ("x", "τx", "x + η", "τx − x", "η")
+    Args:
+        images: x.
+        moved: τx.
+        noisy: x + η.
+        ax: where to draw (default: a new figure); the pictures are insets of it.
+
+    Raises:
+        ValueError: no image.
+    """
+    count, _, height, width = images.shape
+    if count == 0:
+        raise ValueError("at least 1 image is needed to show what is done to it; got 0")
     with house_style():
-        figure = Figure(figsize=(8, 1.75 * count))
-        axes = figure.subplots(count, len(titles), squeeze=False)
+        ax = own_axes(ax, *perturbed_size(images))
+        ax.set_axis_off()
+        # Cells in units of one picture's width; the head of each column above the first row.
+        aspect = height / width
+        gap, row_height = 0.06, aspect + 0.06
+        ax.set_xlim(0, len(_TITLES) * (1 + gap) - gap)
+        ax.set_ylim(count * row_height - 0.06, -0.3)
+        ax.set_aspect("equal")
         for row in range(count):
-            x = images[row]
+            x, tau_x, x_eta = (each[row].detach().float().cpu() for each in (images, moved, noisy))
             low, high = float(x.min()), float(x.max())
-            reach = float(torch.stack([moved[row] - x, noisy[row] - x]).abs().max())
-            for ax, picture in zip(axes[row, :3], (x, moved[row], noisy[row]), strict=True):
-                show_image(ax, picture, low=low, high=high)
-            for ax, picture in zip(axes[row, 3:], (moved[row] - x, noisy[row] - x), strict=True):
-                show_image(ax, picture.mean(dim=0, keepdim=True) if channels > 1 else picture, low=-reach, high=reach)
-        for ax, title in zip(axes[0], titles, strict=True):
-            ax.set_title(title, fontsize=10)
-    return figure
+            differences = [(each - x).mean(dim=0, keepdim=True) for each in (tau_x, x_eta)]
+            reach = float(torch.stack(differences).abs().max())
+            shown = [(x, low, high), (tau_x, low, high), (x_eta, low, high), *((d, -reach, reach) for d in differences)]
+            for column, (picture, darkest, brightest) in enumerate(shown):
+                cell = ax.inset_axes((column * (1 + gap), row * row_height, 1, aspect), transform=ax.transData)
+                show_image(cell, picture, low=darkest, high=brightest)
+        for column, title in enumerate(_TITLES):
+            ax.text(column * (1 + gap) + 0.5, -0.05, title, ha="center", va="bottom", fontsize=12.5)
+    return ax
+
+
+_TITLES = ("x", "τx", "x + η", "τx − x", "η")
+
+
+def perturbed_size(images: Float[Tensor, "count channels height width"]) -> tuple[float, float]:
+    """Return the width and height in inches of the figure that shows these images."""
+    count, _, height, width = images.shape
+    return 6.4, 0.4 + 1.25 * count * (height / width + 0.06)
 
 
 def plot_deformations(
@@ -81,8 +107,6 @@ def plot_deformations(
         title: of the figure.
     """
     from matplotlib.figure import Figure
-
-    from poolscope.report.style import COLOURS
 
     with house_style():
         figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * len(rows) + 0.8))

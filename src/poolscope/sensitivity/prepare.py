@@ -179,28 +179,61 @@ def reestimated(model: nn.Module, images: Iterator[Tensor]) -> Iterator[None]:
 def reestimate(model: nn.Module, images: Iterator[Tensor]) -> None:
     """Replace the running statistics of all batch norms by those of ``images``, for good.
 
-    Every image weighs the same, however they are batched; a batch's variance is taken about its own mean.
+    Every image weighs the same, however they are batched, and so does every call of a norm that is called several
+    times; a batch's variance is taken about its own mean. A lone image joins its neighbours: one position of one image
+    has no variance.
 
     Args:
         model: in evaluation mode; in place.
         images: clean batches; one pass over them.
+
+    Raises:
+        ValueError: fewer than two images, where there are statistics to be estimated.
     """
     norms = _norms_with_statistics(model)
     momenta = [norm.momentum for norm in norms]
+    handles = [norm.register_forward_pre_hook(_weigh_by_rows(), with_kwargs=True) for norm in norms]
     try:
         for norm in norms:
             norm.reset_running_stats()
             norm.training = True
-        seen = 0
-        for batch in images if norms else ():
-            seen += len(batch)
-            for norm in norms:
-                norm.momentum = len(batch) / seen
+        for batch in _without_lone_images(images) if norms else ():
             model(batch)
     finally:
+        for handle in handles:
+            handle.remove()
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.training = False
+
+
+def _weigh_by_rows() -> Callable[..., None]:
+    """Return a hook by which a batch norm's running statistics are the mean over all rows that it has seen."""
+    seen = 0
+
+    def hook(norm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        nonlocal seen
+        rows = len(args[0] if args else kwargs["input"])
+        seen += rows
+        norm.momentum = rows / seen
+
+    return hook
+
+
+def _without_lone_images(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Yield the same images in the same order, at least two at a time."""
+    ready: list[Tensor] = []
+    waiting: list[Tensor] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= 2:
+            if ready:
+                yield torch.cat(ready)
+            ready, waiting = waiting, []
+    ready += waiting
+    if sum(map(len, ready)) < 2:
+        raise ValueError(f"at least 2 images are needed to estimate batch-norm statistics; got {sum(map(len, ready))}")
+    yield torch.cat(ready)
 
 
 def _norms_with_statistics(model: nn.Module) -> list[Any]:

@@ -178,11 +178,6 @@ class Session:
         Returns:
             Per-image powers, float64 ``[layers, 3, B]``.
         """
-        if images.shape[1:] != self.sums.reference.shape[1:]:
-            raise ValueError(
-                f"all images must have the shape of the first, {tuple(self.sums.reference.shape[1:])}; "
-                f"got {tuple(images.shape[1:])}"
-            )
         powers, start = [], 0
         while start < len(images):
             stop = min(start + self.batch_size, len(images))
@@ -200,7 +195,16 @@ class Session:
         return torch.cat(powers, dim=-1)
 
     def stacked(self, images: Tensor, indices: Tensor) -> Tensor:
-        """Return [x; τx; x + η] on the device."""
+        """Return [x; τx; x + η] on the device.
+
+        Raises:
+            ValueError: images of another shape than the first ones.
+        """
+        if images.shape[1:] != self.sums.reference.shape[1:]:
+            raise ValueError(
+                f"all images must have the shape of the first, {tuple(self.sums.reference.shape[1:])}; "
+                f"got {tuple(images.shape[1:])}"
+            )
         return self._as_input(self.settings.perturber(self._to_device(images), indices))
 
     def result(self, name: str, variant: str) -> Result:

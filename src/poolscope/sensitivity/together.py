@@ -14,26 +14,31 @@ def process_together(sessions: Sequence[Session], images: Tensor, indices: Tenso
 
     Args:
         sessions: with the same deformation, noise, seed and device.
-        images: at most as many as the sessions' batch size.
-        indices: of the images.
+        images: ``[B, C, H, W]``; a session takes more than its batch size in parts.
+        indices: of the images, ``[B]``.
 
     Returns:
         Each session's per-image powers, float64 ``[layers, 3, B]``.
+
+    Raises:
+        ValueError: images of another shape than the first ones.
     """
     stack: Tensor | None = None
     powers = []
     for number, session in enumerate(sessions):
-        if stack is None and len(images) <= session.batch_size:
-            stack = session.stacked(images, indices)
+        found: Tensor | None = None
         try:
-            if stack is None:  # out of memory before, or a batch too large
-                powers.append(session.process(images, indices))
-            else:  # a model may work in place on what it is given
-                powers.append(session.sums.process(stack if number == len(sessions) - 1 else stack.clone()))
+            if len(images) <= session.batch_size:
+                if stack is None:
+                    stack = session.stacked(images, indices)
+                # A model may work in place on what it is given.
+                found = session.sums.process(stack if number == len(sessions) - 1 else stack.clone())
         except RuntimeError as error:
-            if stack is None or not is_out_of_memory(error):
-                raise
             session.sums.forget()
             stack = None
-            powers.append(session.process(images, indices))  # the same numbers again, and smaller parts if need be
+            if not is_out_of_memory(error):
+                raise
+        if found is None:  # a batch too large, or out of memory: now the error is gone, and with it what it held
+            found = session.process(images, indices)  # the same numbers, in smaller parts if need be
+        powers.append(found)
     return powers
