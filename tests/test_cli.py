@@ -36,14 +36,73 @@ def write_images(folder: Path, *colours: int, size: int = 32) -> Path:
 
 
 def test_measure_prints_every_layer_and_writes_table_and_pictures(run, tmp_path):
-    code, out, _ = run(*MODEL, "--layers", "activations", "--out", str(tmp_path / "a" / "b"))
-    assert code == 0
+    code, out, err = run(*MODEL, "--layers", "activations", "--out", str(tmp_path / "a" / "b"))
+    assert code == 0, err
     result = ps.read_result(tmp_path / "a" / "b" / "measurement.parquet")
     assert all(layer in out for layer in result.table["layer"])
     assert result.record["images"] == 6
     assert "measure poolscope:minivgg" in result.record["command"]
-    assert (tmp_path / "a" / "b" / "sensitivities.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / "a" / "b" / "sensitivities.pdf").read_bytes()[:4] == b"%PDF"
+    assert (tmp_path / "a" / "b" / "R.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "a" / "b" / "R.pdf").read_bytes()[:4] == b"%PDF"
+    assert ps.read_result(tmp_path / "a" / "b" / "spectrum.parquet").table["layer"].nunique() == 8
+    assert "poolscope:minivgg" in (tmp_path / "a" / "b" / "report.html").read_text()
+
+
+def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path):
+    from poolscope.networks import write_weights
+
+    write_weights(ps.load_model("poolscope:minivgg", in_channels=1, seed=1), tmp_path / "initial.safetensors")
+    words = ("--shuffle", "2", "--shuffle-mode", "shared", "--recalibrate", "--keep-colours")
+    words += ("--controls", "mean_channel")
+    more = ("--displacement", "0.5,1", "--initial", str(tmp_path / "initial.safetensors"), "--out", str(tmp_path))
+    code, out, err = run(*MODEL, *words, *more)
+    assert code == 0, err
+    assert "spatial_share" in out
+    found = ps.read_result(tmp_path / "measurement.parquet")
+    assert found.record["shuffles"]["left_as_they_are"] == {"features.0": "reads the image"}
+    assert set(found.table["variant"]) == {"trained", "initial", "shuffled", "mean_channel"}
+    assert found.table["displacement"].unique().tolist() == [0.5, 1.0]
+    shares = ps.read_result(tmp_path / "shares.parquet").table
+    model = ps.load_model("poolscope:minivgg", in_channels=1, seed=0)
+    expected = ps.pooling_share(
+        model,
+        ps.load_images("digits", count=6),
+        displacement=[0.5, 1.0],
+        draws=2,
+        mode="shared",
+        recalibrate=True,
+        image_channels=False,
+        progress=False,
+    )
+    assert shares["R_shuffled"].tolist() == pytest.approx(expected["R_shuffled"].tolist(), rel=1e-4)
+
+
+def test_report_puts_saved_results_side_by_side(run, tmp_path):
+    for name, seed in (("one", "0"), ("two", "1")):
+        assert run(*MODEL, "--seed", seed, "--shuffle", "2", "--out", str(tmp_path / name))[0] == 0
+    code, out, err = run("report", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "both"))
+    assert code == 0, err
+    assert "minivgg (one)" in out
+    table = ps.read_result(tmp_path / "both" / "measurement.parquet").table
+    assert table["model"].unique().tolist() == ["poolscope:minivgg (one)", "poolscope:minivgg (two)"]
+    assert "minivgg (two)" in (tmp_path / "both" / "report.html").read_text()
+    code, _, err = run("report", str(tmp_path / "one" / "measurement.parquet"), "--out", str(tmp_path / "alone"))
+    assert code == 0, err
+    (tmp_path / "one" / "shares.parquet").write_bytes(b"PAR1 damaged")
+    code, _, err = run("report", str(tmp_path / "one"), "--out", str(tmp_path / "none"))
+    assert code == 2
+    assert "shares.parquet must be a whole Parquet file" in err
+    assert not (tmp_path / "none").exists()
+
+
+def test_spectrum_prints_and_writes_every_convolution(run, tmp_path):
+    code, out, err = run("spectrum", "torchvision:alexnet", "--num-classes", "4", "--out", str(tmp_path))
+    assert code == 0, err
+    assert all(kernel in out for kernel in ("11x11", "5x5", "3x3"))
+    table = ps.read_result(tmp_path / "spectrum.parquet").table
+    expected = ps.filter_spectrum(ps.load_model("torchvision:alexnet", num_classes=4, seed=0))
+    assert table["power"].tolist() == expected["power"].tolist()
+    assert "alexnet" in (tmp_path / "report.html").read_text()
 
 
 def test_measure_options_reach_the_library(run, tmp_path):
@@ -84,12 +143,14 @@ def test_compare_weights_files(run, tmp_path):
     for seed in (0, 1):
         write_weights(ps.load_model("poolscope:minivgg", in_channels=1, seed=seed), tmp_path / f"{seed}.safetensors")
     first, second = str(tmp_path / "0.safetensors"), str(tmp_path / "1.safetensors")
-    code, out, _ = run("compare", first, second, "--model", "poolscope:minivgg", *QUICK, "--out", str(tmp_path / "out"))
-    assert code == 0
+    words = ("--model", "poolscope:minivgg", *QUICK, "--out", str(tmp_path / "out"))
+    code, out, err = run("compare", first, second, *words)
+    assert code == 0, err
     assert "log_ratio" in out
     table = ps.read_result(tmp_path / "out" / "measurement.parquet").table
     assert table["model"].unique().tolist() == [first, second]
-    assert (tmp_path / "out" / "comparison.parquet").is_file()
+    assert ps.read_result(tmp_path / "out" / "contrasts.parquet").table["second"].unique().tolist() == [second]
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_deform_draws_a_grid(run, tmp_path):
@@ -109,7 +170,7 @@ def test_info_names_versions_and_data(run):
     assert "digits" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "measure", "compare", "deform", "info"])
+@pytest.mark.parametrize("command", ["demo", "measure", "compare", "spectrum", "report", "deform", "info"])
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -120,7 +181,7 @@ def test_a_failure_that_is_not_bad_input_exits_with_1(run, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr(ps, "measure", broken)
+    monkeypatch.setattr("poolscope.studies.measure.run", broken)
     code, _, err = run(*MODEL)
     assert code == 1
     assert "the disk is on fire" in err
@@ -130,7 +191,7 @@ def test_an_interrupt_exits_with_130(run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ps, "measure", interrupted)
+    monkeypatch.setattr("poolscope.studies.measure.run", interrupted)
     assert run(*MODEL)[0] == 130
 
 

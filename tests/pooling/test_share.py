@@ -1,4 +1,4 @@
-"""Errors crossed over images and shuffles: unbiased, intervals that hold the truth, derivatives, and when to say nan."""
+"""Errors crossed over images and shuffles: unbiased, intervals that hold the truth, derivatives, and when it is nan."""
 
 import itertools
 import math

@@ -214,6 +214,8 @@ def test_where_the_spatial_share_is_largest():
     text = said("Pooling", result_table([1, 0.5]), shares)
     assert text.endswith("it is largest at relu2: 0.9 (95 % interval 0.8 to 1.1).")
     assert "largest" not in said("Pooling", result_table([1, 0.5]), share_table([(0.3, 0.2, 0.4), (0.9, 0.8, 1.0)]))
+    untouched = share_table([(1.0, 1.0, 1.0), (0.6, 0.5, 0.7), (0.3, 0.2, 0.4)])  # nothing is shuffled before relu1
+    assert "largest at relu2: 0.6" in said("Pooling", result_table([1, 0.5]), untouched)
     several = pd.concat([share_table([(0.3, 0.2, 0.4)], displacement=size) for size in (0.3, 1.5)])
     assert "At 1.5 px: the spatial share" in said("Pooling", result_table([1, 0.5]), several)
 

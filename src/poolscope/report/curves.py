@@ -115,7 +115,7 @@ def lines(table: pd.DataFrame, *further: str) -> list[tuple[str, Look, pd.DataFr
         if len(names) > 1:
             number = names.index(model)
             look = look._replace(colour=number % len(colours()), marker=MARKERS[number % len(MARKERS)])
-        elif rest:
+        elif any(table[name].nunique() > 1 for name in further):
             look = look._replace(marker=MARKERS[len(found) % len(MARKERS)])
         # matplotlib leaves labels that begin with "_" out of the legend
         found.append((short(label if label[:1] != "_" else f" {label}"), look, rows))
@@ -139,7 +139,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, x: str, quantity: str, label: str, look:
     values = rows.assign(value=rows[quantity].where(rows[quantity] > 0))
     if "draw" in rows and rows["draw"].nunique() > 1:
         for _, draw in values.groupby("draw", sort=False):
-            ax.plot(draw[x], draw["value"], color=colour, linestyle=look.line, linewidth=0.6, alpha=0.45)
+            ax.plot(draw[x], draw["value"], color=colour, linestyle=look.line, linewidth=0.8, alpha=0.55)
         logs = np.log(values["value"]).groupby(values[x], sort=False).mean()
         ax.plot(logs.index, np.exp(logs), **bold)
         return

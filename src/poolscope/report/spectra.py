@@ -89,7 +89,7 @@ def plot_spectrum(spectrum: pd.DataFrame, *, model: str | None = None, ax: Axes 
     found = [(layer, levels) for (_, layer), levels in _by_layer(spectrum)]
     ratios = (spectrum["share"] / spectrum["white_share"]).dropna().clip(0.1, 10)
     reach = float(np.exp(np.abs(np.log(ratios)).max())) if len(ratios) else 2.0
-    reach = max(reach, 1.5)
+    reach = max(reach, 2.0)  # small differences keep pale colours
     norm = LogNorm(1 / reach, reach, clip=True)
     with house_style():
         ax = own_axes(ax, *spectrum_size(spectrum))

@@ -38,7 +38,7 @@ class Estimate:
         return asdict(self)
 
 
-def quantile_t(degrees: float) -> float:
+def quantile_t(degrees: int | float) -> float:
     """Return the two-sided 95 % quantile of Student's t with ``degrees`` of freedom."""
     from scipy.special import stdtrit
 

@@ -17,7 +17,9 @@ def which_pooling(shares: pd.DataFrame) -> list[str]:
     for lead, rows in each_case(beyond_input(shares)):
         layers = records(rows)
         sentence = begin(lead, _output(layers[-1]))
-        telling = [row for row in layers if not says_nothing(row)]
+        # Without any width it is 1 by construction: no channel is shuffled before that layer.
+        sure = [row for row in layers if not says_nothing(row)]
+        telling = [row for row in sure if row["spatial_share_low"] < row["spatial_share_high"]]
         largest = max(telling, key=lambda row: float(row["spatial_share"]), default=None)
         if largest is not None and largest is not layers[-1]:
             sentence += f" Of the layers where something can be said, it is largest at {largest['layer']}: "
