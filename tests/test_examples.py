@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
-ARGUMENTS = {"train_and_measure": ["--epochs", "1", "--images", "60"]}
+ARGUMENTS = {
+    "train_and_measure": ["--epochs", "1", "--images", "60"],
+    "own_model": ["--epochs", "1", "--shuffles", "2"],
+    "noise_at_initialisation": ["--images", "30", "--displacements", "1.0"],
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
