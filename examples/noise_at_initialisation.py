@@ -4,9 +4,9 @@
     python examples/noise_at_initialisation.py --data parquet:cifar10 --normalize cifar10 --model poolscope:vgg11_bn
 
 One network at initialisation is measured as it is, with other pooling, with other activations, and with other
-batch-norm statistics, at several displacements. The maximum of noisy pixels, and the positive part of noise, have a mean
-above zero that is the same for all images: it piles up with depth and raises G. Statistics of the noisy batch itself take
-it out again.
+batch-norm statistics, at several displacements. The maximum of noisy pixels, and the positive part of noise, have a
+mean above zero that is the same for all images: it piles up with depth and raises G. Statistics of the noisy batch
+itself take it out again.
 """
 
 import argparse
