@@ -10,7 +10,10 @@ import argparse
 import copy
 from pathlib import Path
 
+import torch
+
 import poolscope as ps
+from poolscope.networks import write_weights
 from poolscope.report import plot_sensitivities, save_figure
 from poolscope.training import accuracy, fit
 
@@ -21,6 +24,10 @@ def main() -> None:
     parser.add_argument("--model", default="poolscope:minivgg")
     parser.add_argument("--normalize", default="auto")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=0.05, help="highest learning rate")
+    parser.add_argument("--crop", type=int, default=2, help="largest random move of a training image, in pixels")
+    parser.add_argument("--flip", action="store_true", help="mirror training images at random")
+    parser.add_argument("--channels-last", action="store_true", help="faster for convolutions on most machines")
     parser.add_argument("--images", type=int, default=1000, help="test images to measure on, at most")
     parser.add_argument("--displacement", type=float, default=1.0, help="rms, in pixels")
     parser.add_argument("--seed", type=int, default=0)
@@ -32,10 +39,26 @@ def main() -> None:
     images, labels = ps.load_images(arguments.data, split="train", **options)
     test_images, test_labels = ps.load_images(arguments.data, split="test", **options)
 
-    initial = ps.load_model(arguments.model, in_channels=images.shape[1], seed=arguments.seed)
+    classes = int(labels.max()) + 1
+    initial = ps.load_model(arguments.model, in_channels=images.shape[1], num_classes=classes, seed=arguments.seed)
     trained = copy.deepcopy(initial)
-    fit(trained, images, labels, epochs=arguments.epochs, batch_size=128, seed=arguments.seed, on_epoch=print)
+    if arguments.channels_last:
+        trained = trained.to(memory_format=torch.channels_last)
+    fit(
+        trained,
+        images,
+        labels,
+        epochs=arguments.epochs,
+        batch_size=128,
+        lr=arguments.lr,
+        crop_padding=arguments.crop,
+        flip=arguments.flip,
+        seed=arguments.seed,
+        on_epoch=print,
+    )
     print(f"test accuracy: {accuracy(trained, test_images, test_labels):.1%}")
+    write_weights(initial, arguments.out / "initial.safetensors")
+    write_weights(trained, arguments.out / "trained.safetensors")
 
     comparison = ps.compare(
         {"initial": initial, "trained": trained},
@@ -46,7 +69,7 @@ def main() -> None:
     print(comparison.table.to_string(index=False, float_format="{:.3f}".format))
     comparison.result.save(arguments.out / "measurement.parquet")
     save_figure(plot_sensitivities(comparison.result.table), arguments.out / "sensitivities")
-    print(f"wrote {arguments.out}/measurement.parquet, sensitivities.png and .pdf")
+    print(f"wrote weights, measurement.parquet and sensitivities.png and .pdf to {arguments.out}")
 
 
 if __name__ == "__main__":
