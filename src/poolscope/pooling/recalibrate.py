@@ -34,7 +34,7 @@ def recalibrate(model: nn.Module, images: object) -> None:
 
     def batches() -> Iterator[Tensor]:
         for part, _ in source.batches(_BATCH):
-            yield part.to(like.device, like.dtype, copy=True)  # the model may work in place on it
+            yield part.to(like.device, like.dtype)
 
     try:
         model.eval()

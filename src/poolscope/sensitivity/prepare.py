@@ -221,7 +221,7 @@ def _weigh_by_rows() -> Callable[..., None]:
 
 
 def _without_lone_images(batches: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield the same images in the same order, at least two at a time."""
+    """Yield the same images in the same order, at least two at a time, as copies: a model may work in place on them."""
     ready: list[Tensor] = []
     waiting: list[Tensor] = []
     for batch in batches:
