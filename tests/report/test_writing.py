@@ -41,6 +41,7 @@ def test_a_report_has_what_its_tables_hold(tmp_path, samples):
     assert tables == ["Sensitivities", "Contrasts", "Spatial shares", "Filter spectra"]
     assert "Mind the gap." in html
     assert "Below 0, the shuffled" in html
+    assert "crossed over images and draws, where a control has several" in html
 
 
 def test_what_was_measured_is_read_from_table_and_record():
@@ -48,7 +49,7 @@ def test_what_was_measured_is_read_from_table_and_record():
     assert found["Model"] == "net"
     assert found["Image size"] == "32 × 24 pixels (width × height)"
     assert found["Displacement, rms"] == "1 px (3.1 % of the width)"  # 1 / 32
-    assert found["Deformation"] == "Diffeomorphism: displacement 1, cutoff 3, temperature 0.0001235"
+    assert found["Deformation"] == "Diffeomorphism, cutoff 3, rms displacement 1 px"
     assert found["Seed"] == "7"
     assert found["Command"] == "poolscope measure net"
     assert found["Versions"] == "poolscope 0.1.0, torch 2.6"
@@ -57,6 +58,32 @@ def test_what_was_measured_is_read_from_table_and_record():
     assert dict(facts(sweep, {}))["Displacement, rms"] == "0.3 px; 1.5 px"
     assert dict(facts(result_table([1, 0.5]), {"displacement": [0.3, 1]}))["Displacement, rms"] == "0.3 px; 1 px"
     assert "Displacement, rms" not in dict(facts(result_table([1, 0.5]), {}))
+
+
+def test_deformations_of_several_displacements_are_one_line():
+    def told(deformation):
+        return dict(facts(result_table([1, 0.5]), {"deformation": deformation}))["Deformation"]
+
+    def one(size, fold=0.0, **rest):
+        return {"kind": "Diffeomorphism", "displacement": size, "fold_probability": fold, "delta": size / 2, **rest}
+
+    three = [one(0.3, cutoff=3), one(1.0, cutoff=3), one(1.5, 0.005859, cutoff=3)]
+    assert told(three) == (
+        "Diffeomorphism, cutoff 3, rms displacements 0.3, 1 and 1.5 px, fold probability 0.00586 at 1.5 px"
+    )
+    assert told(one(1.5, 0.005859, cutoff=3)) == (
+        "Diffeomorphism, cutoff 3, rms displacement 1.5 px, fold probability 0.00586"
+    )
+    assert told([one(1.0, cutoff=3), one(1.0, cutoff=10)]) == (
+        "Diffeomorphism, cutoff 3, rms displacement 1 px; Diffeomorphism, cutoff 10, rms displacement 1 px"
+    )
+    assert told({"kind": "Rotation", "displacement": 1.0, "interpolation": "bilinear"}) == (
+        "Rotation, rms displacement 1 px"
+    )
+    blur = {"kind": "ResamplingBlur", "displacement": 0.0, "of": one(1.0, cutoff=3)}
+    assert told(blur) == "ResamplingBlur of Diffeomorphism, cutoff 3, rms displacement 1 px"
+    assert told("my_own(strength=2)") == "my_own(strength=2)"
+    assert told({"strength": 2}) == "strength 2"
 
 
 def test_columns_that_say_nothing_are_not_shown(tmp_path):

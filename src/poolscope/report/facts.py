@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from poolscope.report.choose import amplitudes, models, number, variants
+from poolscope.report.said.phrases import all_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def facts(results: pd.DataFrame, record: dict[str, Any]) -> list[tuple[str, str]
         found.append(("Displacement, rms", "; ".join(in_words(value, size) for value in moved)))
     for key, name in _NAMES.items():
         if key in record and record[key] is not None and not (key == "images" and not isinstance(record[key], int)):
-            found.append((name, _text(record[key])))
+            found.append((name, _deformations(record[key]) if key == "deformation" else _text(record[key])))
     versions = record.get("versions")
     if isinstance(versions, dict):
         found.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
@@ -79,6 +80,33 @@ def in_words(displacement: float, size: tuple[int, ...]) -> str:
     """Return a displacement in pixels, and as a fraction of the width where that is known."""
     share = f" ({number(100 * displacement / size[1], 2)} % of the width)" if size else ""
     return f"{number(displacement)} px{share}"
+
+
+def _deformations(described: Any) -> str:
+    """Return what was done to the images, all displacements of one kind and cutoff together."""
+    each = described if isinstance(described, list) else [described]
+    if not all(isinstance(one, dict) and "kind" in one for one in each):
+        return _text(described)
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for one in each:
+        kinds.setdefault(_kind(one), []).append(one)
+    return "; ".join(kind + _sizes(own) for kind, own in kinds.items())
+
+
+def _kind(one: dict[str, Any]) -> str:
+    if isinstance(one.get("of"), dict):
+        return f"{one['kind']} of {_deformations(one['of'])}"
+    return str(one["kind"]) + (f", cutoff {_text(one['cutoff'])}" if one.get("cutoff") is not None else "")
+
+
+def _sizes(own: list[dict[str, Any]]) -> str:
+    sizes = list(dict.fromkeys(_text(one["displacement"]) for one in own if one.get("displacement")))
+    said = f", rms displacement{'s' if len(sizes) > 1 else ''} {all_of(sizes, 9)} px" if sizes else ""
+    folds = [one for one in own if one.get("fold_probability")]
+    for one in folds:
+        where = f" at {_text(one['displacement'])} px" if len(sizes) > 1 else ""
+        said += f", fold probability {number(one['fold_probability'])}{where}"
+    return said
 
 
 def _text(value: Any) -> str:

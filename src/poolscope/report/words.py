@@ -13,6 +13,7 @@ from poolscope.report.said.filters import what_filters_do
 from poolscope.report.said.output import what_the_output_does
 from poolscope.report.said.phrases import all_of
 from poolscope.report.said.pooling import which_pooling
+from poolscope.report.said.short import in_short
 from poolscope.report.said.training import what_training_did
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ def summary(
     *,
     record: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Say in short sentences what was found, each computed from the numbers and their intervals.
+    """Say in short sentences what was found, the answer first, each computed from the numbers and their intervals.
+
+    One sentence covers all amplitudes where it can; what differs between them is said of each, or of the middle one.
 
     Args:
         results: tables of results below each other.
         shares: the spatial share of each layer.
-        contrasts: log(R_second / R_first), paired over images.
+        contrasts: log(R_second / R_first) of layers, with 95 % intervals.
         spectrum: filter spectra, one row a level of a convolution.
         record: how it was measured.
 
@@ -56,10 +59,11 @@ def topics(
     record = record or {}
     last = results[results["position"] == results["position"].max()]["layer"].iloc[0]
     found = [
+        ("In short", in_short(results, shares)),
         ("Measured", what_was_measured(results, record)),
         ("The output", what_the_output_does(results, same_size=has_matched_noise(record))),
         ("Where", where_it_happens(results)),
-        ("Compared", what_training_did(contrasts, str(last)) if contrasts is not None else []),
+        ("Compared", what_training_did(contrasts, str(last), shares) if contrasts is not None else []),
         ("Pooling", which_pooling(shares) if shares is not None else []),
         ("Filters", what_filters_do(spectrum) if spectrum is not None and len(spectrum) else []),
         ("Keep in mind", cautions(results, shares, record)),
@@ -79,12 +83,8 @@ def what_was_measured(results: pd.DataFrame, record: dict[str, Any]) -> list[str
     main = main_variant(results)
     others = [variant for variant in variants(results) if variant != main]
     noise = "noise of the same norm, image by image" if has_matched_noise(record) else "noise"
-    beside = ""
-    if others:
-        beside = f" Beside it stand its variants: {all_of([_counted(results, variant) for variant in others], 9)}."
-    return [
-        f"{all_of(names)}: {layers} layers on {counted}{data}, under {moved} and under {noise}.{beside}"
-    ]
+    beside = f" (with {all_of([_counted(results, variant) for variant in others], 9)} beside it)" if others else ""
+    return [f"{all_of(names)}{beside}: {layers} layers on {counted}{data}, under {moved} and under {noise}."]
 
 
 def _counted(results: pd.DataFrame, variant: str) -> str:

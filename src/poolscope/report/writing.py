@@ -30,7 +30,8 @@ _READING = {
         "Shuffling the channels between layers leaves what each filter does in space and destroys how channels are "
         "combined. The spatial share is the part of the fall of log R that survives it: 1, all of it is spatial "
         "pooling; 0, none, so that it was built by combining channels.",
-        "Below 0, the shuffled network's R rises where the network's own falls; above 1, it falls even further. A "
+        "Below 0, the shuffled network's R rises where the network's own falls; above 1, it falls even further. Where "
+        "the network's R is above the input's, the share is that of its rise. A "
         "missing bar (a cross) means that nothing can be said, as where R has not measurably moved from the input.",
     ],
     SPECTRA: [
@@ -138,7 +139,8 @@ def _tables(
         Table("Sensitivities", results, _columns(results, _SENSITIVITIES), "Further columns are in the CSV file."),
     ]
     if contrasts is not None and len(contrasts):
-        words = "log ratio: natural logarithm of R second / R first; low, high: its 95 % interval, paired over images."
+        words = "log ratio: natural logarithm of R second / R first; low, high: its 95 % interval, paired over images "
+        words += "(crossed over images and draws, where a control has several)."
         found.append(Table("Contrasts", contrasts, _columns(contrasts, _CONTRASTS), words))
     if shares is not None and len(shares):
         words = "Not clipped; low, high: 95 % interval over images and shuffles."

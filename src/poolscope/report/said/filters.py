@@ -40,9 +40,9 @@ def _one(spectrum: pd.DataFrame) -> list[str]:
         where = all_of([row["layer"] for row in low])
         top = max(low, key=lambda row: float(row["share"] / row["white_share"]))
         said = [
-            f"Filters are low-pass in {len(low)} of {len(found)} convolutions: {where}. "
-            f"The constant part is strongest at {top['layer']}: {number(100 * top['share'])} % of the power, "
-            f"{number(100 * top['white_share'])} % in white filters."
+            f"Filters are low-pass in {len(low)} of {len(found)} convolutions: {where}; the constant part is "
+            f"strongest at {top['layer']}, with {number(100 * top['share'])} % of the power "
+            f"({number(100 * top['white_share'])} % in white filters)."
         ]
     else:
         said = [
