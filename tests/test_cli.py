@@ -53,7 +53,7 @@ def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path):
 
     write_weights(ps.load_model("poolscope:minivgg", in_channels=1, seed=1), tmp_path / "initial.safetensors")
     words = ("--shuffle", "2", "--shuffle-mode", "shared", "--recalibrate", "--keep-colours")
-    words += ("--controls", "mean_channel")
+    words += ("--controls", "mean_channel", "--remark", "Seen <here>.")
     more = ("--displacement", "0.5,1", "--initial", str(tmp_path / "initial.safetensors"), "--out", str(tmp_path))
     code, out, err = run(*MODEL, *words, *more)
     assert code == 0, err
@@ -62,6 +62,7 @@ def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path):
     assert found.record["shuffles"]["left_as_they_are"] == {"features.0": "reads the image"}
     assert set(found.table["variant"]) == {"trained", "initial", "shuffled", "mean_channel"}
     assert found.table["displacement"].unique().tolist() == [0.5, 1.0]
+    assert "Seen &lt;here&gt;." in (tmp_path / "report.html").read_text()
     shares = ps.read_result(tmp_path / "shares.parquet").table
     model = ps.load_model("poolscope:minivgg", in_channels=1, seed=0)
     expected = ps.pooling_share(

@@ -26,6 +26,7 @@ class NoiseKind(str, Enum):
 
 
 Out = Annotated[Path | None, typer.Option(help="Folder for tables (Parquet) and pictures (PNG, PDF); made if missing.")]
+Remarks = Annotated[list[str] | None, typer.Option("--remark", help="A sentence of your own for the page; repeatable.")]
 Seed = Annotated[int, typer.Option(help="Of every perturbation: numbers depend on (seed, image, draw) alone.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Data = Annotated[

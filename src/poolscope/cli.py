@@ -29,6 +29,7 @@ from poolscope._options import (
     Out,
     Precision,
     Protocol,
+    Remarks,
     Root,
     Seed,
     Size,
@@ -179,6 +180,7 @@ def measure(
     controls: Annotated[
         str, typer.Option(help="More variants, with commas: mean_channel, mean_filters, gaussian_filters.")
     ] = "",
+    remark: Remarks = None,
     out: Out = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -241,6 +243,7 @@ def measure(
                 **options,
             )
         found.record |= {"command": command_line(), "weights": weights, "initial": initial}
+        found.remarks = remark or []
         _show(found, f"{model} on {found.results['images'].iloc[0]} images of {data}")
         if folder is not None:
             found.save(folder, f"Where {model} loses spatial information")
@@ -353,6 +356,7 @@ def spectrum(
 def report(
     saved: Annotated[list[Path], typer.Argument(help="Folders that measure or compare wrote, or saved results.")],
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
+    remark: Remarks = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html and pictures; made if missing.")] = Path("report"),
 ) -> None:
     """Make one page from saved results: several models side by side.
@@ -367,6 +371,7 @@ def report(
     folder = made_folder(out)
     assert folder is not None
     found = side_by_side(read, [path.stem if path.is_file() else path.resolve().name for path in saved])
+    found.remarks = [*found.remarks, *(remark or [])]
     found.save(folder, title or " and ".join(dict.fromkeys(map(str, found.results["model"]))))
     for line in found.summary():
         print(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolscope.report.choose import main_variant, models, number, variants
 from poolscope.report.facts import displacements, has_matched_noise
+from poolscope.report.said.before import what_was_there_before
 from poolscope.report.said.cautions import cautions
 from poolscope.report.said.depth import where_it_happens
 from poolscope.report.said.filters import what_filters_do
@@ -63,6 +64,7 @@ def topics(
         ("Measured", what_was_measured(results, record)),
         ("The output", what_the_output_does(results, same_size=has_matched_noise(record))),
         ("Where", where_it_happens(results)),
+        ("Before", what_was_there_before(results)),
         ("Compared", what_training_did(contrasts, str(last), shares) if contrasts is not None else []),
         ("Pooling", which_pooling(shares) if shares is not None else []),
         ("Filters", what_filters_do(spectrum) if spectrum is not None and len(spectrum) else []),

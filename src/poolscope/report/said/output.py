@@ -38,7 +38,7 @@ def what_the_output_does(results: pd.DataFrame, *, same_size: bool = True) -> li
         layers = [(case.at, case.layers()) for case in cases]
         said.append(begin(lead, _ratio([(at, rows[-1]) for at, rows in layers], noise)))
         ends = [(at, (rows[0], rows[-1])) for at, rows in layers]
-        said.append(begin(lead, f"from input to output {_change(ends, 'D')}, and {_change(ends, 'G')}."))
+        said.append(begin(lead, f"from input to output {change(ends, 'D')}, and {change(ends, 'G')}."))
     return said
 
 
@@ -71,8 +71,13 @@ def _order(row: dict[str, Any]) -> str:
     return "less" if row["R_high"] < 1 else "more"
 
 
-def _change(ends: list[tuple[str, tuple[dict[str, Any], dict[str, Any]]]], name: str) -> str:
-    """Say by what factors D or G falls or rises; errors of the two layers are taken as independent."""
+def change(ends: list[tuple[str, tuple[dict[str, Any], dict[str, Any]]]], name: str) -> str:
+    """Say by what factors D or G falls or rises; errors of the two layers are taken as independent.
+
+    Args:
+        ends: words of each case, and its rows of the first and the last layer.
+        name: "D" or "G".
+    """
     found = []
     for at, (first, last) in ends:
         factor, error = _factor(first, last, name)
