@@ -421,9 +421,9 @@ def _contrasts(
                     "second": second,
                     "R_first": before,
                     "R_second": after,
-                    "log_ratio": sign * ratio,
+                    "log_ratio": sign * ratio + 0.0,  # no minus before a zero
                     "log_ratio_se": error,
-                    "low": sign * ratio - reach,
+                    "low": sign * ratio - reach + 0.0,
                     "high": sign * ratio + reach,
                     "model": row["model"],
                     **amplitude,

@@ -26,7 +26,7 @@ def what_was_there_before(results: pd.DataFrame) -> list[str]:
     said = []
     for lead, cases in each_model(initial):
         ends = [(case.at, (case.layers()[0], case.layers()[-1])) for case in cases]
-        ends = [(at, pair) for at, pair in ends if all(is_number(row["R"], row["R_low"], row["R_high"]) for row in pair)]
+        ends = [end for end in ends if all(is_number(row["R"], row["R_low"], row["R_high"]) for row in end[1])]
         if not ends:
             continue
         numbers = with_intervals([(at, last["R"], last["R_low"], last["R_high"]) for at, (_, last) in ends])
