@@ -118,6 +118,63 @@ MUTATIONS = [
         ("rectified ignored", "noise.py", "noise.relu() if self.rectified else noise", "noise"),
         ("Jacobian of the other sign", "folding.py", "(1 - x[..., 0, :, :])", "(1 + x[..., 0, :, :])"),
     ),
+    *_of(
+        "pooling",
+        "tests/pooling/test_shuffling.py",
+        ("pooling: one order for all outputs", "shuffling.py", "if mode == \"independent\":", "if False:"),
+        ("pooling: colours always shuffled", "shuffling.py", "number == 0 and not image_channels", "False"),
+        (
+            "pooling: inputs not crossed",
+            "shuffling.py",
+            "if mode in (\"independent\", \"shared\") and one.groups > 1:",
+            "if False:",
+        ),
+        (
+            "pooling: transposed as they lie",
+            "convolutions.py",
+            "if self.transposed else weight",
+            "if False else weight",
+        ),
+    ),
+    *_of(
+        "pooling",
+        "tests/pooling/test_share.py",
+        ("pooling: images' error alone", "share.py", "over_draws = float(values.var()) / draws", "over_draws = 0.0"),
+        ("pooling: shuffles' error alone", "share.py", "float(average @ covariance @ average) / count", "0.0"),
+        ("pooling: interaction twice", "share.py", "over_images + over_draws - both", "over_images + over_draws"),
+        (
+            "pooling: share clipped",
+            "share.py",
+            "(logs[2:] - logs[0]) / fall",
+            "((logs[2:] - logs[0]) / fall).clamp(0, 1)",
+        ),
+        (
+            "pooling: share of nothing",
+            "share.py",
+            "if not abs(fall) > quantile_t(count - 1) * fall_se",
+            "if not abs(fall) > 0",
+        ),
+    ),
+    *_of(
+        "pooling",
+        "tests/pooling/test_laplacian.py",
+        (
+            "pooling: eigenvalues",
+            "laplacian.py",
+            "4 * torch.sin(math.pi / (2 * taps)",
+            "4 * torch.sin(math.pi / (taps)",
+        ),
+    ),
+    *_of(
+        "pooling",
+        "tests/pooling/test_skips.py",
+        (
+            "pooling: every sum a skip",
+            "skips.py",
+            "if a.plain & b.mixed & ~a.mixed or b.plain & a.mixed & ~b.mixed:",
+            "if True:",
+        ),
+    ),
 ]
 
 
