@@ -128,7 +128,7 @@ def test_cutoffs_are_told_apart():
     both = pd.concat([table, table.assign(displacement=1.5)])
     assert "at 0.3 px with cutoff 3, 3 (2.71 to 3.32) at 1.5 px with cutoff 3, 3" in said("The output", both)
     assert said("In short", both) == (
-        "By R the network loses no spatial information: R rises from input to output at every amplitude."
+        "Relative to noise the network loses no spatial information: R rises from input to output at every amplitude."
     )
 
 
@@ -212,7 +212,7 @@ def test_where_nothing_falls_or_nothing_stands_out():
 def test_the_answer_in_short():
     # Of the falls, log 20 = log 2 + log 10: 23 % and 77 %.
     assert said("In short", result_table([1, 0.5, 0.5, 0.05])) == (
-        "By R the network loses spatial information, 77 % of the falls of log R being at the output."
+        "Relative to noise the network loses spatial information, 77 % of the falls of log R being at the output."
     )
     # Falls by 7.9, 8.1 and 7.8, and a rise by 2: two of three are needed for half, log 64 / log 500 of the falls.
     text = said("In short", result_table([1, 1 / 7.9, 1 / 64, 1 / 32, 1 / 250]))
@@ -232,14 +232,14 @@ def test_the_answer_in_short():
         "Where the network loses spatial information cannot be said, for R is not defined at input and output."
     )
     assert said("In short", result_table([1, 0.5, 3])) == (
-        "By R the network loses no spatial information: R rises from input to output."
+        "Relative to noise the network loses no spatial information: R rises from input to output."
     )
     several = pd.concat([result_table([1, 0.5, 3]), result_table([1, 0.9, 0.1], model="other")])
     shares = share_table([(0.7, 0.6, 0.8)]).assign(model="other")
     assert dict(topics(several, shares))["In short"] == [
-        "net: by R the network loses no spatial information: R rises from input to output.",
-        "other: by R the network loses spatial information, 95 % of the falls of log R being at the output; most of it "
-        "is spatial pooling.",  # log 9 / log 10
+        "net: relative to noise the network loses no spatial information: R rises from input to output.",
+        "other: relative to noise the network loses spatial information, 95 % of the falls of log R being at the "
+        "output; most of it is spatial pooling.",  # log 9 / log 10
     ]
 
 
@@ -248,17 +248,18 @@ def test_the_answer_in_short():
     [
         (
             {0.3: [1, 0.9, 0.5], 1.0: [1, 0.9, 0.3], 1.5: [1, 0.9, 0.1]},
-            "By R the network loses spatial information at every displacement, 85 to 95 % of the falls of log R being "
-            "at the output.",  # log 1.8 / log 2, log 9 / log 10
+            "Relative to noise the network loses spatial information at every displacement, 85 to 95 % of the falls "
+            "of log R being at the output.",  # log 1.8 / log 2, log 9 / log 10
         ),
         (
             {0.3: [1, 0.9, 0.5], 1.0: [1, 0.35, 0.3], 1.5: [1, 0.9, 0.1]},
-            "By R the network loses spatial information at every displacement, at 1 px 87 % of the falls of log R "
-            "being at relu1.",
+            "Relative to noise the network loses spatial information at every displacement, at 1 px 87 % of the falls "
+            "of log R being at relu1.",
         ),
         (
             {0.3: [1, 3], 1.5: [1, 2]},
-            "By R the network loses no spatial information: R rises from input to output at every displacement.",
+            "Relative to noise the network loses no spatial information: R rises from input to output at every "
+            "displacement.",
         ),
         (
             {0.3: [1, 1], 1.5: [1, 1]},
@@ -545,7 +546,8 @@ def test_the_summary_is_all_of_it_in_order():
     table = result_table([1, 0.5, 0.2])
     shares, contrasts = share_table([(0.5, 0.4, 0.6)]), contrast_table({1.0: (0.0, -1.0, 1.0)})
     everything = summary(table, shares, contrasts, spectrum_table({"a": "white"}))
-    starts = ["By R the network loses", "net: 2 layers", "At the output R", "From input to output D", "R falls", "Half"]
+    starts = ["Relative to noise the network loses", "net: 2 layers", "At the output R", "From input to output D"]
+    starts += ["R falls", "Half"]
     starts += ["R of the trained", "The spatial share", "In none of", "Their", "One"]
     assert len(everything) == len(starts)
     assert all(line.startswith(start) for line, start in zip(everything, starts, strict=True))

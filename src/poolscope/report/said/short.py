@@ -49,10 +49,10 @@ def _answer(courses: list[Course], spatial: str) -> str:
         told = f"R at the output cannot be told from the input's{f' at any {word}' if several else ''}"
         return f"no loss of spatial information can be shown: {told}"
     if directions == {"falls"}:
-        said = f"by R the network loses spatial information{every}, {_carried(courses)}"
+        said = f"relative to noise the network loses spatial information{every}, {_carried(courses)}"
         return "; ".join(filter(None, [said, spatial]))
     if directions == {"rises"}:
-        said = f"by R the network loses no spatial information: R rises from input to output{every}"
+        said = f"relative to noise the network loses no spatial information: R rises from input to output{every}"
         return "; ".join(filter(None, [said, spatial]))
     groups = grouped([(each.direction, each.at) for each in courses])
     parts = [f"{_SAID[direction]}{at_all(groups[direction])}" for direction in _SAID if direction in groups]
