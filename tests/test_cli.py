@@ -149,8 +149,9 @@ def test_compare_weights_files(run, tmp_path):
     assert code == 0, err
     assert "log_ratio" in out
     table = ps.read_result(tmp_path / "out" / "measurement.parquet").table
-    assert table["model"].unique().tolist() == [first, second]
-    assert ps.read_result(tmp_path / "out" / "contrasts.parquet").table["second"].unique().tolist() == [second]
+    assert table["model"].unique().tolist() == ["0", "1"]
+    assert ps.read_result(tmp_path / "out" / "measurement.parquet").record["weights"] == [first, second]
+    assert ps.read_result(tmp_path / "out" / "contrasts.parquet").table["second"].unique().tolist() == ["1"]
     assert (tmp_path / "out" / "report.html").is_file()
 
 

@@ -291,14 +291,17 @@ def compare(
 
     if first == second:
         raise ValueError(f"two different models are needed for a comparison; got {first} twice")
+    names = [first, second]
+    if model and Path(first).stem != Path(second).stem:
+        names = [Path(first).stem, Path(second).stem]  # whole paths would drown the page
     named = {
-        name: loaded(model or name, name if model else weights, num_classes, in_channels, trust_code, seed)
-        for name in (first, second)
+        name: loaded(model or file, file if model else weights, num_classes, in_channels, trust_code, seed)
+        for name, file in zip(names, (first, second), strict=True)
     }
-    images = opened(data, split, count, size, normalize, root, named[first])
+    images = opened(data, split, count, size, normalize, root, named[names[0]])
     comparison = ps.compare(named, images=images, **options)
     columns = ["layer", "R_first", "R_second", "log_ratio", "low", "high", "note"]
-    _print_table(comparison.table, f"R of {first} (first) and {second} (second), paired over images", columns)
+    _print_table(comparison.table, f"R of {names[0]} (first) and {names[1]} (second), paired over images", columns)
     if folder is not None:
         import pandas as pd
 
@@ -308,12 +311,12 @@ def compare(
         spectra = [table for key, each in named.items() if (table := spectrum_of(each, None, key)) is not None]
         found = Findings(
             comparison.result.table,
-            {**comparison.record, "command": command_line()},
+            {**comparison.record, "command": command_line(), "weights": [first, second] if model else weights},
             contrasts=comparison.table,
             spectrum=pd.concat(spectra, ignore_index=True) if spectra else None,
-            samples=samples_of(named[first], images, options["deformation"], options["noise"], seed),
+            samples=samples_of(named[names[0]], images, options["deformation"], options["noise"], seed),
         )
-        found.save(folder, f"{first} and {second}")
+        found.save(folder, f"{names[0]} and {names[1]}")
         print(f"open {folder / 'report.html'}")
 
 
