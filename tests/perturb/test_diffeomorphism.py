@@ -421,3 +421,12 @@ def test_description_is_complete():
 def test_what_is_refused(make, message: str):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", [(28, 32), (32, 45)])
+@pytest.mark.parametrize("cutoff", [2, 3, 7])
+def test_the_displacement_asked_for_is_told_to_the_last_bit(cutoff, size):
+    for displacement in (0.3, 0.7, 0.816, 1.1):
+        assert Diffeomorphism(displacement, cutoff).displacement(size) == displacement
+    with pytest.raises(ValueError, match="cutoff must be"):
+        Diffeomorphism(0.7, 40).displacement(size)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import seeded
-from poolscope.training.crop import random_crop
+from poolscope.training.crop import random_crop, random_flip
 
 
 def test_every_crop_is_a_window_of_the_padded_image() -> None:
@@ -35,3 +35,13 @@ def test_randomness_comes_from_the_generator_alone() -> None:
     assert torch.equal(random_crop(images, 0, generator=seeded(0)), images)
     with pytest.raises(ValueError, match=r"must not be negative.*got -1"):
         random_crop(images, -1, generator=seeded(0))
+
+
+def test_half_of_the_images_are_mirrored_and_the_others_are_untouched() -> None:
+    images = torch.randn(400, 2, 3, 5, generator=seeded(0))
+    flipped = random_flip(images, generator=seeded(1))
+    same = (flipped == images).all(dim=(1, 2, 3))
+    mirrored = (flipped == images[..., [4, 3, 2, 1, 0]]).all(dim=(1, 2, 3))
+    assert (same ^ mirrored).all()
+    assert abs(int(mirrored.sum()) - 200) < 5 * 10  # five standard deviations, sqrt(400) / 2 each
+    assert torch.equal(flipped, random_flip(images, generator=seeded(1)))

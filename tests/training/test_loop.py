@@ -174,3 +174,30 @@ def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -
     images, labels = blobs()
     with pytest.raises(ValueError, match=message):
         fit(**{"model": small(), "images": images, "labels": labels, "epochs": 1, **arguments})
+
+
+def test_crops_and_flips_are_those_asked_for() -> None:
+    images, labels = torch.arange(8 * 9.0).view(8, 1, 3, 3), torch.arange(8) % 2
+
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(9, 2))
+            self.seen: list[Tensor] = []
+
+        def forward(self, batch: Tensor) -> Tensor:
+            self.seen.append(batch.detach().clone())
+            return batch.flatten(1) @ self.weight
+
+    def seen(**options: object) -> Tensor:
+        model = Keeping()
+        fit(model, images, labels, epochs=1, batch_size=8, lr=1e-6, **options)
+        (batch,) = model.seen
+        return batch[batch[:, 0, 1, 1].argsort()]
+
+    assert torch.equal(seen(crop_padding=0), images)
+    mirrored = seen(crop_padding=0, flip=True)
+    turned = (mirrored == images.flip(-1)).all(dim=(1, 2, 3))
+    assert 0 < int(turned.sum()) < 8
+    assert ((mirrored == images).all(dim=(1, 2, 3)) ^ turned).all()
+    assert not torch.equal(seen(crop_padding=1).sort().values, images.sort().values)

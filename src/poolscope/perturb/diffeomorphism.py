@@ -138,6 +138,9 @@ class Diffeomorphism(Deformation):
 
     def displacement(self, size: tuple[int, int]) -> float:
         """Return the rms of |(dx, dy)| over pixels and draws for images of ``size`` (H, W), in pixels."""
+        if self._displacement is not None:
+            check_cutoff(self.cutoff, *size)
+            return self._displacement  # what was asked for, to the last bit
         return self._amplitude(size) * Modes(*size, self.cutoff).unit_rms
 
     def mean_square(self, size: tuple[int, int]) -> float:

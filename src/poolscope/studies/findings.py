@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TABLES = ("shares", "contrasts", "spectrum")
+_MODELS = ("model", "first", "second")  # columns with names of models: contrasts of models have them in the last two
 
 
 @dataclass
 class Findings:
     """Tables and samples of one network, or of several side by side.
+
+    Tables of a single amplitude, as ``measure`` and ``compare`` make them, are given its columns ``displacement`` and
+    ``cutoff`` from the record, so that they stand beside those of several; contrasts of models, which belong to none
+    of them, an empty ``model``.
 
     Attributes:
         results: D, G, R of every layer and variant.
@@ -40,6 +45,16 @@ class Findings:
     samples: tuple[Tensor, Tensor, Tensor] | None = None
     remarks: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        deformation = self.record.get("deformation")
+        if isinstance(deformation, dict) and {"displacement", "cutoff"} <= deformation.keys():
+            amplitude = {key: deformation[key] for key in ("displacement", "cutoff")}
+            self.results = _filled(self.results, amplitude)
+            if self.contrasts is not None:
+                self.contrasts = _filled(self.contrasts, amplitude)
+        if self.contrasts is not None:
+            self.contrasts = _filled(self.contrasts, {"model": ""})
+
     def summary(self) -> list[str]:
         """Say in plain words what was found."""
         return summary(self.results, self.shares, self.contrasts, self.spectrum, record=self.record)
@@ -55,7 +70,8 @@ class Findings:
 
         from poolscope._files import written_whole
 
-        paths = [Result(self.results, self.record).save(folder / "measurement.parquet")]
+        record = {**self.record, "remarks": self.remarks} if self.remarks else self.record
+        paths = [Result(self.results, record).save(folder / "measurement.parquet")]
         for name in _TABLES:
             table = getattr(self, name)
             if table is not None:
@@ -85,6 +101,11 @@ class Findings:
         return paths
 
 
+def _filled(table: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+    """Return the table with the columns that it lacks."""
+    return table.assign(**{name: value for name, value in columns.items() if name not in table})
+
+
 def read_findings(path: str | Path) -> Findings:
     """Read a folder that ``Findings.save`` wrote, or a saved result alone.
 
@@ -98,7 +119,8 @@ def read_findings(path: str | Path) -> Findings:
     path = Path(path)
     folder = path if path.is_dir() else None
     measured = read_result(path / "measurement.parquet" if folder else path)
-    found = Findings(measured.table, measured.record)
+    remarks = measured.record.pop("remarks", [])
+    found = Findings(measured.table, measured.record, remarks=remarks)
     if folder is None:
         return found
     for name in _TABLES:
@@ -154,7 +176,7 @@ def _told_apart(found: Sequence[Findings], names: Sequence[str]) -> list[Finding
         twice = {model for model in own if sum(model in other for other in models) > 1}
         renamed = {model: f"{model} ({name})" for model in twice}
         tables = {
-            key: table.assign(model=table["model"].replace(renamed))
+            key: table.assign(**{column: table[column].replace(renamed) for column in _MODELS if column in table})
             for key in ("results", *_TABLES)
             if (table := getattr(each, key)) is not None
         }

@@ -44,8 +44,8 @@ def what_training_did(
     at_output = contrasts[contrasts["layer"] == (output if output in layers else layers[-1])]
     said = []
     for model in models(at_output):
-        own = at_output[at_output["model"] == model] if model else at_output
-        lead = f"{model}: " if len(models(at_output)) > 1 else ""
+        own = at_output[at_output["model"] == model] if "model" in at_output else at_output
+        lead = f"{model}: " if model and len(models(at_output)) > 1 else ""
         left_out = _told_by(shares, model)
         for (first, second), rows in own.groupby(["first", "second"], sort=False):
             if not str(second).startswith(left_out):
