@@ -14,6 +14,7 @@ from poolscope.networks import load_model
 
 NORMALIZATIONS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
@@ -126,7 +127,7 @@ def test_colour_after_grey_is_refused_and_grey_after_colour_is_not(tmp_path: Pat
     assert load_images(spec, size=32, for_model="poolscope:minivgg").shape == (2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("normalize", ["cifar10", "imagenet", ((0.1, 0.2, 0.3), [1.0, 2.0, 4.0])])
+@pytest.mark.parametrize("normalize", ["cifar10", "cifar100", "imagenet", ((0.1, 0.2, 0.3), [1.0, 2.0, 4.0])])
 def test_normalisation(tmp_path: Path, normalize: str | tuple[tuple[float, ...], list[float]]) -> None:
     spec = store(tmp_path, photograph(8, 8))
     raw = load_images(spec)  # a folder has no statistics of its own
@@ -143,7 +144,7 @@ def test_normalisation(tmp_path: Path, normalize: str | tuple[tuple[float, ...],
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"normalize": "cifar"}, "auto, none, cifar10, imagenet or a pair.*got 'cifar'"),
+        ({"normalize": "cifar"}, "auto, none, cifar10, cifar100, imagenet or a pair.*got 'cifar'"),
         ({"normalize": ((0.5,), (0.5,))}, "one std a channel, 3 here; got 1 and 1"),
         ({"normalize": ((0.5,) * 3, (0.5, 0.0, 0.5))}, "positive stds"),
         ({"count": 3}, r"count must be in 1 \.\. 2.*got 3"),
@@ -160,7 +161,11 @@ def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, object],
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("digit", r"digits, cifar10, imagefolder:DIR, parquet:FILE-or-DIR; got 'digit' \(did you mean digits\?\)"),
+        ("cifar_100", r"\(did you mean cifar100\?\)"),
+        (
+            "digit",
+            r"digits, cifar10, cifar100, imagefolder:DIR, parquet:FILE-or-DIR; got 'digit' \(did you mean digits\?\)",
+        ),
         ("scale-detection:1", "got 'scale-detection:1'$"),
         ("imagefolder:", r"got 'imagefolder:' \(did you mean imagefolder\?\)"),
         ("/", r"got '/' \(did you mean imagefolder:/\?\)"),

@@ -167,3 +167,27 @@ def test_photographs_of_many_shapes(shared_data: Path) -> None:
     assert images.shape == (8, 3, 224, 224)
     assert labels.min() >= 0
     assert labels.max() < 1000
+
+
+def test_whatever_byte_is_damaged_the_error_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "whole.parquet", {"img": STRUCTS, "label": LABELS})
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    random = np.random.default_rng(0)
+    damaged = tmp_path / "damaged.parquet"
+    messages = []
+    damaged.write_bytes(whole.replace(b"label", b"\xffabel"))  # no UTF-8
+    with pytest.raises(ValueError, match=rf"^parquet: needs an undamaged Parquet file; {damaged}: .*decode"):
+        load_images(f"parquet:{damaged}")
+    for place in random.integers(len(whole) - 900, len(whole), 400).tolist():  # the footer: all that says what is where
+        altered = bytearray(whole)
+        altered[place] ^= int(random.integers(1, 256))
+        damaged.write_bytes(altered)
+        try:
+            load_images(f"parquet:{damaged}")
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    for message in messages:
+        assert message.startswith("parquet: needs")
+        assert "damaged.parquet" in message
+        assert "\n" not in message

@@ -1,5 +1,6 @@
 """scikit-learn's handwritten digits: 1797 real images of 8x8 pixels, part of that package."""
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,9 @@ class Digits:
 
     def origin(self) -> dict[str, Any]:
         return {"split": self._split, "package": "scikit-learn"}
+
+    def identity(self) -> dict[str, Any]:
+        return {"digits": metadata.version("scikit-learn"), "split": self._split}
 
 
 def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

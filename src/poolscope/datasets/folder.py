@@ -1,9 +1,10 @@
 """A folder of image files, with one subfolder a class or with none."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolscope.datasets.source import Statistics
+from poolscope.datasets.source import Statistics, size_and_time
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -83,6 +84,12 @@ class ImageFolder:
 
     def origin(self) -> dict[str, Any]:
         return {"split": self._split, "folder": str(self._folder.resolve()), "files": len(self._files)}
+
+    def identity(self) -> dict[str, Any]:
+        listed = hashlib.sha256()
+        for path, _ in self._files:  # the labels follow from the names
+            listed.update(f"{path.relative_to(self._folder)}\0{size_and_time(path)}\0".encode(errors="surrogateescape"))
+        return {"imagefolder": str(self._folder.resolve()), "files": listed.hexdigest()}
 
 
 def _images_below(folder: Path) -> list[Path]:

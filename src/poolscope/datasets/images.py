@@ -1,16 +1,21 @@
 """A data set of images, decoded one by one when asked for."""
 
+import json
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from poolscope.datasets.cifar import CIFAR100_MEAN, CIFAR100_STD
+from poolscope.datasets.corruption import check_noise, frozen_noise
 from poolscope.datasets.source import Source, Statistics
-from poolscope.datasets.transform import convert_channels, plain, resize_and_cut, to_tensor
+from poolscope.datasets.transform import Pixels, convert_channels, normalise, plain, resize_and_cut, to_pixels
 from poolscope.networks.image_format import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 if TYPE_CHECKING:
@@ -18,7 +23,11 @@ if TYPE_CHECKING:
 
 Normalization = str | tuple[Sequence[float], Sequence[float]]
 
-_KNOWN = {"cifar10": Statistics(CIFAR10_MEAN, CIFAR10_STD), "imagenet": Statistics(IMAGENET_MEAN, IMAGENET_STD)}
+_KNOWN = {
+    "cifar10": Statistics(CIFAR10_MEAN, CIFAR10_STD),
+    "cifar100": Statistics(CIFAR100_MEAN, CIFAR100_STD),
+    "imagenet": Statistics(IMAGENET_MEAN, IMAGENET_STD),
+}
 
 
 class ImageDataset(Dataset[tuple[Tensor, int]]):
@@ -27,11 +36,12 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     Made by `open_images`. Nothing but the first image is decoded before it is asked for.
 
     Attributes:
-        name: the specification it was opened from.
+        name: the specification it was opened from, and the noise if there is any: what a measurement records.
         classes: the names of the labels 0, 1, ..., if known.
         mean, std: what was subtracted from, and what then divided, values in [0, 1], one a channel; ``None`` if the
             values are left in [0, 1].
         shape: (channels, height, width) of every image.
+        eta, noise_seed: expected norm and seed of the Gaussian corruption that every image has, `frozen_noise`.
     """
 
     def __init__(
@@ -42,10 +52,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         channels: int | None = None,
         normalize: Normalization = "auto",
         count: int | None = None,
+        eta: float = 0.0,
+        noise_seed: int = 0,
     ) -> None:
+        check_noise(eta, noise_seed)
         if count is not None and not 1 <= count <= len(source):
             raise ValueError(f"count must be in 1 .. {len(source)}, the images of {source.name}; got {count}")
-        self.name = source.name
+        self.name = f"{source.name}, noise of norm {eta:g} (seed {noise_seed})" if eta else source.name
         self.classes = source.classes
         self._source = source
         self._wanted = wanted
@@ -61,6 +74,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         statistics = _statistics(normalize, source.statistics, wanted, self._channels)
         self.mean = statistics.mean if statistics else None
         self.std = statistics.std if statistics else None
+        self.eta, self.noise_seed = eta, noise_seed
 
     def __len__(self) -> int:
         return self._length
@@ -73,6 +87,19 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
             ValueError: if the image cannot be decoded, has another size than the first while no size was asked for,
                 or is in colour while the first is grey.
         """
+        pixels, label = self.pixels(index)
+        image = normalise(pixels, self.mean, self.std)
+        if self.eta:
+            index = operator.index(index) % self._length
+            image += frozen_noise(torch.tensor([index]), self.shape, self.eta, seed=self.noise_seed)[0]
+        return image.contiguous(), label
+
+    def pixels(self, index: int) -> tuple[Pixels, int]:
+        """One image before normalisation and noise, bytes where it has no more than 8 bits, and its label.
+
+        Raises:
+            IndexError, ValueError: as for ``dataset[index]``.
+        """
         index = operator.index(index)
         if not -self._length <= index < self._length:
             raise IndexError(f"index must be in -{self._length} .. {self._length - 1}; got {index}")
@@ -83,16 +110,33 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
                 f"images must have one size, or size=... must say to which to resize them: image 0 of {self.name} is "
                 f"{self.shape[1]}x{self.shape[2]}, image {index} is {picture.height}x{picture.width}"
             )
-        image = to_tensor(picture)
-        if len(image) == 3 and self._channels == 1 and not self._converts:
+        pixels = to_pixels(picture)
+        if len(pixels) == 3 and self._channels == 1 and not self._converts:
             raise ValueError(
                 f"images must all be grey if the first is; image {index} of {self.name} is in colour: name the model "
                 "they are for, whose channels they then get"
             )
-        image = convert_channels(image, self._channels)
-        if self.mean is not None and self.std is not None:
-            image = (image - image.new_tensor(self.mean)[:, None, None]) / image.new_tensor(self.std)[:, None, None]
-        return image.contiguous(), label
+        return convert_channels(pixels, self._channels), label
+
+    def identity(self) -> dict[str, Any]:
+        """What changes whenever `pixels` of any image does, in JSON's types."""
+        import PIL
+
+        wanted = None if self._wanted is None else asdict(self._wanted)
+        if wanted is not None:
+            if wanted["crop"] != "border":  # only there do the statistics fill pixels
+                del wanted["mean"]
+            del wanted["std"], wanted["channels"]
+        identity = {
+            "source": self._source.identity(),
+            "images": self._length,
+            "shape": self.shape,
+            "converts": self._converts,
+            "wanted": wanted,
+            "pillow": PIL.__version__,  # decoders and resizing change with it
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
+        return plain
 
     def description(self) -> dict[str, Any]:
         """What a record of a measurement needs to say about the images, in plain types."""
@@ -110,6 +154,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
             "mean": None if self.mean is None else list(self.mean),
             "std": None if self.std is None else list(self.std),
             **resize,
+            **({"eta": self.eta, "noise_seed": self.noise_seed} if self.eta else {}),
             **self._source.origin(),
         }
 

@@ -1,4 +1,4 @@
-"""Images by name: the digits, CIFAR-10, folders and Parquet files."""
+"""Images by name: the digits, CIFAR-10, CIFAR-100, folders and Parquet files."""
 
 import difflib
 from dataclasses import replace
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from poolscope.datasets.cifar10 import CIFAR10
+from poolscope.datasets.cifar import CIFAR
 from poolscope.datasets.digits import Digits
 from poolscope.datasets.folder import ImageFolder
 from poolscope.datasets.images import ImageDataset, Normalization
@@ -32,28 +32,35 @@ def open_images(
     normalize: Normalization = "auto",
     root: str | Path | None = None,
     download: bool = False,
+    eta: float = 0.0,
+    noise_seed: int = 0,
 ) -> ImageDataset:
     """A data set that decodes each image when asked for it.
 
     Args:
-        spec: ``"digits"``, scikit-learn's 8x8 digits at 32x32; ``"cifar10"``; ``"imagefolder:DIR"``, image files in
-            one subfolder a class, or in none; ``"parquet:FILE-or-DIR"``, encoded images as on the Hugging Face hub.
-        split: ``"train"`` or ``"test"`` for digits and cifar10, a subfolder of ``imagefolder:``, the beginning of the
-            file names of ``parquet:``. ``None`` takes all there are.
+        spec: ``"digits"``, scikit-learn's 8x8 digits at 32x32; ``"cifar10"``; ``"cifar100"``, its 100 fine classes;
+            ``"imagefolder:DIR"``, image files in one subfolder a class, or in none; ``"parquet:FILE-or-DIR"``, encoded
+            images as on the Hugging Face hub.
+        split: ``"train"`` or ``"test"`` for digits, cifar10 and cifar100, a subfolder of ``imagefolder:``, the
+            beginning of the file names of ``parquet:``. ``None`` takes all there are.
         size: pixels per side, or (height, width): the image is resized with its proportions until it just covers
             this, and the middle cut out.
         count: only the first so many images.
         for_model: a model, or its name for `load_model`: the size, cut, interpolation, channels and normalisation it
             wants, as far as `preprocessing` knows them. ``size`` and ``normalize`` go before.
-        normalize: ``"auto"``: as the model wants, else as is usual for the data set (digits, cifar10), else none;
-            ``"cifar10"``; ``"imagenet"``; ``"none"``, values in [0, 1]; or a pair (means, stds).
-        root: folder of cifar10's archive; by default ``$POOLSCOPE_DATA``, else ``~/.cache/poolscope``.
-        download: fetch cifar10's archive if it is absent.
+        normalize: ``"auto"``: as the model wants, else as is usual for the data set (digits, cifar10, cifar100), else
+            none; ``"cifar10"``; ``"cifar100"``; ``"imagenet"``; ``"none"``, values in [0, 1]; or a pair (means, stds).
+        root: folder of the archive of cifar10 or cifar100; by default ``$POOLSCOPE_DATA``, else
+            ``~/.cache/poolscope``.
+        download: fetch the archive of cifar10 or cifar100 if it is absent, with a progress bar.
+        eta: expected norm of Gaussian noise added to every normalised image, the same each time it is read
+            (`frozen_noise`); 0 for none.
+        noise_seed: of that noise, which depends on this and the index of the image.
 
     Raises:
-        ValueError: unknown spec, split or normalisation, a size below 1, a count beyond the images there are, or an
-            empty, damaged or unreadable source.
-        FileNotFoundError: no such file or folder, or cifar10's archive is absent.
+        ValueError: unknown spec, split or normalisation, a size below 1, a count beyond the images there are, an
+            empty, damaged or unreadable source, or ``eta`` or ``noise_seed`` out of range.
+        FileNotFoundError: no such file or folder, or an archive is absent or cannot be fetched.
         ImportError: the library that the source needs is not installed.
     """
     wanted = preprocessing(for_model) if for_model is not None else None
@@ -65,7 +72,15 @@ def open_images(
         default = Preprocessing(pixels, mean=None, std=None, channels=3, resize=pixels)
         wanted = replace(wanted or default, size=pixels, resize=pixels)
     source = _open_source(spec, split, root, download)
-    return ImageDataset(source, wanted=wanted, channels=channels, normalize=normalize, count=count)
+    return ImageDataset(
+        source,
+        wanted=wanted,
+        channels=channels,
+        normalize=normalize,
+        count=count,
+        eta=eta,
+        noise_seed=noise_seed,
+    )
 
 
 @overload
@@ -80,6 +95,8 @@ def load_images(
     with_labels: Literal[False] = ...,
     root: str | Path | None = ...,
     download: bool = ...,
+    eta: float = ...,
+    noise_seed: int = ...,
 ) -> Images: ...
 
 
@@ -95,6 +112,8 @@ def load_images(
     with_labels: Literal[True],
     root: str | Path | None = ...,
     download: bool = ...,
+    eta: float = ...,
+    noise_seed: int = ...,
 ) -> tuple[Images, Labels]: ...
 
 
@@ -109,6 +128,8 @@ def load_images(
     with_labels: bool = False,
     root: str | Path | None = None,
     download: bool = False,
+    eta: float = 0.0,
+    noise_seed: int = 0,
 ) -> Images | tuple[Images, Labels]:
     """All images of a data set as one tensor, float32 [N, C, H, W], normalised.
 
@@ -130,6 +151,8 @@ def load_images(
         normalize=normalize,
         root=root,
         download=download,
+        eta=eta,
+        noise_seed=noise_seed,
     )
     images = torch.empty(len(dataset), *dataset.shape, dtype=torch.float32)
     labels = torch.empty(len(dataset), dtype=torch.int64)
@@ -146,10 +169,10 @@ def _open_source(spec: str, split: str | None, root: str | Path | None, download
         return Parquet(path, split)
     if spec == "digits":
         return Digits(split)
-    if spec == "cifar10":
-        return CIFAR10(split, root=root, download=download)
-    known = ["digits", "cifar10", "imagefolder:DIR", "parquet:FILE-or-DIR"]
-    close = difflib.get_close_matches(kind, ["digits", "cifar10", "imagefolder", "parquet"], n=1)
+    if spec == "cifar10" or spec == "cifar100":
+        return CIFAR(spec, split, root=root, download=download)
+    known = ["digits", "cifar10", "cifar100", "imagefolder:DIR", "parquet:FILE-or-DIR"]
+    close = difflib.get_close_matches(kind, [name.partition(":")[0] for name in known], n=1)
     if Path(spec).expanduser().exists():
         close = [f"{'parquet' if spec.endswith('.parquet') else 'imagefolder'}:{spec}"]
     hint = f" (did you mean {close[0]}?)" if close else ""

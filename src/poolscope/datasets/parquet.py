@@ -1,13 +1,15 @@
 """Encoded images in Parquet files, as the Hugging Face hub publishes them, streamed by row group."""
 
 import bisect
+import contextlib
 import io
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolscope.datasets.source import Statistics
+from poolscope.datasets.source import Statistics, size_and_time
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -78,16 +80,20 @@ class Parquet:
         files = {file.name: file.stat().st_size for file in self._files}
         return {"split": self._split, "folder": str(self._files[0].resolve().parent), "bytes": files}
 
+    def identity(self) -> dict[str, Any]:
+        files = [[str(file.resolve()), *size_and_time(file)] for file in self._files]
+        return {"parquet": files, "columns": [self._image_column, self._label_column]}
+
     def _group(self, number: int) -> tuple[list[Any], list[int] | None]:
         if self._held is None or self._held[0] != number:
             self._held = None  # let go of the last group before the next is read
             file, group = self._groups[number]
             columns = [self._image_column] + ([self._label_column] if self._label_column else [])
-            table = _read(file, group, columns)
+            rows = _read(file, group, columns)
             labels = None
             if self._label_column:
-                labels = [-1 if label is None else label for label in table[self._label_column].to_pylist()]
-            self._held = (number, table[self._image_column].to_pylist(), labels)
+                labels = [-1 if label is None else label for label in rows[self._label_column]]
+            self._held = (number, rows[self._image_column], labels)
         return self._held[1:]
 
 
@@ -103,30 +109,43 @@ def _find(path: Path, split: str | None) -> list[Path]:
     return chosen
 
 
-def _open(file: Path) -> Any:
+@contextlib.contextmanager
+def _undamaged(file: Path) -> Iterator[None]:
+    """Turn what pyarrow raises on damage into one line that names the file."""
     import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"parquet: needs an undamaged Parquet file; {file}: {reason}") from error
+
+
+def _open(file: Path) -> Any:
     import pyarrow.parquet
 
-    try:
+    with _undamaged(file):
         return pyarrow.parquet.ParquetFile(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"parquet: needs an undamaged Parquet file; {file}: {str(error).splitlines()[0]}") from error
 
 
-def _read(file: Path, group: int, columns: list[str]) -> Any:
-    import pyarrow
-
-    try:
-        return _open(file).read_row_group(group, columns=columns)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"parquet: needs an undamaged Parquet file; {file}: {str(error).splitlines()[0]}") from error
+def _read(file: Path, group: int, columns: list[str]) -> dict[str, list[Any]]:
+    """The named columns of one row group."""
+    with _undamaged(file):
+        opened = _open(file)
+        rows: dict[str, list[Any]] = opened.read_row_group(group, columns=columns).to_pydict()
+        promised = opened.metadata.row_group(group).num_rows
+    if any(len(rows[name]) != promised for name in columns):
+        raise ValueError(f"parquet: needs an undamaged Parquet file; {file}: row group {group} is not {promised} rows")
+    return rows
 
 
 def _columns(file: Path) -> tuple[str, str | None, tuple[str, ...] | None]:
     """The column of images, that of labels if any, and the names of the classes if the file has them."""
     import pyarrow.types as types
 
-    schema = _open(file).schema_arrow
+    with _undamaged(file):
+        schema = _open(file).schema_arrow
+        names = schema.names
 
     def is_bytes(kind: Any) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
@@ -141,7 +160,7 @@ def _columns(file: Path) -> tuple[str, str | None, tuple[str, ...] | None]:
     if not named and len(candidates) != 1:
         raise ValueError(
             f"parquet: needs a column of encoded images, named img or image or the only one; {file} has the columns "
-            f"{', '.join(schema.names)}, of which {len(candidates)} hold bytes"
+            f"{', '.join(names)}, of which {len(candidates)} hold bytes"
         )
     integers = [field.name for field in schema if types.is_integer(field.type)]
     label = next((name for name in _LABEL_NAMES if name in integers), None)

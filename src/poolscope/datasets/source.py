@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -40,7 +41,17 @@ class Source(Protocol):
         """What is recorded about where the pictures came from."""
         ...
 
+    def identity(self) -> dict[str, Any]:
+        """What changes whenever the pictures do, in JSON's types: a cache of decoded pictures goes by it."""
+        ...
+
 
 def check_split(split: str | None, splits: Sequence[str], name: str) -> None:
     if split is not None and split not in splits:
         raise ValueError(f"split of {name} must be {' or '.join(splits)}, or None for all; got {split!r}")
+
+
+def size_and_time(file: Path) -> tuple[int, int]:
+    """Bytes of a file, and when it was last changed, in nanoseconds: what tells that it is another one now."""
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns

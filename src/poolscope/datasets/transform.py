@@ -1,16 +1,21 @@
 """From a decoded picture to the tensor a model takes: resize, cut, scale to [0, 1], convert channels, normalise."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from poolscope.networks.image_format import Preprocessing
 
 if TYPE_CHECKING:
     import PIL.Image
+
+Bytes = UInt8[Tensor, "... channels height width"]
+Values = Float32[Tensor, "... channels height width"]
+Pixels = UInt8[Tensor, "_ height width"] | Float32[Tensor, "_ height width"]
 
 _LUMA = (0.299, 0.587, 0.114)  # of ITU-R 601-2, what PIL and torchvision use
 
@@ -52,23 +57,49 @@ def resize_and_cut(picture: "PIL.Image.Image", wanted: Preprocessing) -> "PIL.Im
     return _cut(picture, wanted)
 
 
+def to_pixels(picture: "PIL.Image.Image") -> Pixels:
+    """Bytes for 8-bit pictures, float32 in [0, 1] for those of floats; one channel for grey and three for RGB."""
+    values = torch.from_numpy(np.array(picture))  # a copy, because torch wants writable memory
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+
+
+def to_unit(pixels: Bytes | Values) -> Values:
+    """Bytes as float32 in [0, 1], in new memory; values that are floats already are copied."""
+    if pixels.dtype == torch.float32:
+        return pixels.clone()
+    # a tensor, because CUDA multiplies by the inverse of a plain number, which can differ in the last bit
+    return pixels.float().div_(torch.tensor(255.0, device=pixels.device))
+
+
+def normalise(pixels: Bytes | Values, mean: Sequence[float] | None, std: Sequence[float] | None) -> Values:
+    """(pixels / 255 - mean) / std, channel by channel, on the device of the pixels: float32, in new memory.
+
+    Every data set of the package is normalised here, so that images are the same to the last bit by whichever way
+    they come.
+
+    Args:
+        pixels: bytes, or float32 in [0, 1].
+        mean, std: for values in [0, 1], one a channel; without them the values stay in [0, 1].
+    """
+    values = to_unit(pixels)
+    if mean is None or std is None:
+        return values
+    shape = (-1, 1, 1)
+    return values.sub_(values.new_tensor(mean).reshape(shape)).div_(values.new_tensor(std).reshape(shape))
+
+
 def to_tensor(picture: "PIL.Image.Image") -> Float[Tensor, "channels height width"]:
     """Values in [0, 1], float32; one channel for grey pictures and three for RGB."""
-    values = np.array(picture, dtype=np.float32)  # a copy, because torch wants writable memory
-    if picture.mode != "F":
-        values /= 255
-    image = torch.from_numpy(values)
-    return image[None] if image.ndim == 2 else image.permute(2, 0, 1)
+    return to_unit(to_pixels(picture))
 
 
-def convert_channels(
-    image: Float[Tensor, "channels height width"], channels: int
-) -> Float[Tensor, "converted height width"]:
-    """Grey repeated to RGB, RGB weighted to grey (ITU-R 601-2 luma), or the image itself."""
-    if len(image) == channels:
-        return image
+def convert_channels(pixels: Pixels, channels: int) -> Pixels:
+    """Grey repeated to RGB, RGB weighted to grey (ITU-R 601-2 luma, floats in [0, 1]), or the image itself."""
+    if len(pixels) == channels:
+        return pixels
     if channels == 3:
-        return image.expand(3, -1, -1)
+        return pixels.expand(3, -1, -1)
+    image = to_unit(pixels)
     return torch.einsum("c,chw->hw", image.new_tensor(_LUMA), image)[None]
 
 
