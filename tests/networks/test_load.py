@@ -95,7 +95,10 @@ def test_random_weights_download_no_backbone(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet18", r"must be named.*got 'resnet18' \(did you mean torchvision:resnet18 or timm:resnet18\?\)"),
+        (
+            "resnet18",
+            r"must be named.*got 'resnet18' \(did you mean poolscope:resnet18 or torchvision:resnet18 or timm:.*\?\)",
+        ),
         ("torchvision:resnet19", r"got 'resnet19' \(did you mean .*torchvision:resnet18"),
         ("timm:resnt18", r"got 'resnt18' \(did you mean .*timm:resnet18"),
         ("timm:resnet18.a9_in1k", r"got 'resnet18.a9_in1k' \(did you mean .*timm:resnet18.a\d_in1k"),

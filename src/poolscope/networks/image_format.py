@@ -35,11 +35,11 @@ class Preprocessing:
     crop: Crop = "center"
 
 
-def cifar_preprocessing(*, channels: int, padding: int) -> Preprocessing:
-    """32x32 pixels after padding; CIFAR-10's statistics if in colour, else the data set's own."""
-    size = (32 - 2 * padding, 32 - 2 * padding)
+def cifar_preprocessing(*, channels: int, size: int, padding: int) -> Preprocessing:
+    """``size`` pixels per side after padding; CIFAR-10's statistics if in colour, else the data set's own."""
+    box = (size - 2 * padding, size - 2 * padding)
     colour = channels == 3
-    return Preprocessing(size, CIFAR10_MEAN if colour else None, CIFAR10_STD if colour else None, channels, resize=size)
+    return Preprocessing(box, CIFAR10_MEAN if colour else None, CIFAR10_STD if colour else None, channels, resize=box)
 
 
 def torchvision_preprocessing(transforms: Any, *, channels: int, size: int | None) -> Preprocessing | None:
