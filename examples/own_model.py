@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import poolscope as ps
 from poolscope.report import panels, save_panels, write_report
-from poolscope.training import accuracy, fit
+from poolscope.training import accuracy, fit, load_recipe
 
 
 class Residual(nn.Module):
@@ -74,7 +74,8 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     initial = MyNet(colours=images.shape[1], classes=int(labels.max()) + 1)
     trained = copy.deepcopy(initial)
-    fit(trained, images[train], labels[train], epochs=arguments.epochs, seed=arguments.seed, on_epoch=print)
+    recipe = load_recipe("digits").changed(epochs=arguments.epochs, warmup_epochs=arguments.epochs / 10)
+    fit(trained, images[train], labels[train], recipe=recipe, seed=arguments.seed, on_epoch=print)
     reached = accuracy(trained, images[test], labels[test])
 
     found = ps.pooling_analysis(

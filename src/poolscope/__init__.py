@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         shuffle_channels,
     )
     from poolscope.sensitivity import Comparison, Result, Sensitivity, compare, measure, read_result, sweep
+    from poolscope.training import Run, SensitivityMonitor, fit, read_run, train
 
 __version__ = "0.1.0"
 
@@ -50,13 +51,16 @@ __all__ = [
     "ResamplingBlur",
     "Result",
     "Rotation",
+    "Run",
     "Scaling",
     "Sensitivity",
+    "SensitivityMonitor",
     "Shear",
     "SpectrumMatchedNoise",
     "Translation",
     "compare",
     "filter_spectrum",
+    "fit",
     "fold_fraction",
     "frequency_content",
     "gaussian_filters",
@@ -69,9 +73,11 @@ __all__ = [
     "pooling_analysis",
     "pooling_share",
     "read_result",
+    "read_run",
     "shuffle_channels",
     "sweep",
     "temperature_range",
+    "train",
     "warp",
 ]
 
@@ -96,6 +102,7 @@ _HOMES = {
     **dict.fromkeys(
         ["Comparison", "Result", "Sensitivity", "compare", "measure", "read_result", "sweep"], "poolscope.sensitivity"
     ),
+    **dict.fromkeys(["Run", "SensitivityMonitor", "fit", "read_run", "train"], "poolscope.training"),
 }
 
 

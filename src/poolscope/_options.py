@@ -7,17 +7,18 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
 
-class NoiseKind(str, Enum):
+class NoiseKind(StrEnum):
     """Kinds of noise on the command line."""
 
     matched = "matched"
@@ -31,7 +32,7 @@ Seed = Annotated[int, typer.Option(help="Of every perturbation: numbers depend o
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Data = Annotated[
     str,
-    typer.Option(help="digits, cifar10, imagefolder:DIR or parquet:FILE-or-DIR."),
+    typer.Option(help="digits, cifar10, cifar100, imagefolder:DIR or parquet:FILE-or-DIR."),
 ]
 Split = Annotated[str | None, typer.Option(help="Part of the data set, such as test.")]
 Count = Annotated[int | None, typer.Option(help="Only the first so many images.")]
@@ -181,3 +182,17 @@ def numbers(text: str | None, option: str) -> list[float] | None:
 def command_line() -> str:
     """Return this command, as a shell takes it."""
     return " ".join(["poolscope", *map(shlex.quote, sys.argv[1:])])
+
+
+def print_table(table: pd.DataFrame, title: str, columns: list[str]) -> None:
+    """Print columns of a table, numbers to four digits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="left" if table[column].dtype.kind in "OTU" else "right", no_wrap=True)
+    for row in table[columns].itertuples(index=False):
+        shown.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(shown)

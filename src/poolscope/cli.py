@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolscope._cli_train import train
 from poolscope._options import (
     Batch,
     Channels,
@@ -42,12 +43,11 @@ from poolscope._options import (
     measure_options,
     numbers,
     opened,
+    print_table,
     processes,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from poolscope.studies.findings import Findings
 
 app = typer.Typer(
@@ -95,26 +95,13 @@ def _show(found: Findings, title: str) -> None:
     table = found.results[~found.results["variant"].isin(["shuffled", "gaussian_filters"])]
     columns = ["layer", "D", "D_se", "G", "G_se", "R", "R_low", "R_high"]
     more = [name for name in ("displacement", "variant") if name in table and table[name].nunique() > 1]
-    _print_table(table, title, [*more, *columns, "note"])
+    print_table(table, title, [*more, *columns, "note"])
     if found.shares is not None:
         columns = ["layer", "R", "R_shuffled", "spatial_share", "spatial_share_low", "spatial_share_high", "note"]
         more = ["displacement"] if found.shares["displacement"].nunique() > 1 else []
-        _print_table(found.shares, "share of the fall of R that shuffling channels leaves", [*more, *columns])
+        print_table(found.shares, "share of the fall of R that shuffling channels leaves", [*more, *columns])
     for line in found.summary():
         print(line)
-
-
-def _print_table(table: pd.DataFrame, title: str, columns: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="left" if table[column].dtype.kind in "OTU" else "right", no_wrap=True)
-    for row in table[columns].itertuples(index=False):
-        shown.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(shown)
 
 
 @app.command()
@@ -138,7 +125,7 @@ def demo(
     assert contrasts is not None
     rows = contrasts[(contrasts["layer"] == "output") & (contrasts["second"] == "trained")]
     columns = ["displacement", "R_first", "R_second", "log_ratio", "low", "high"]
-    _print_table(rows, "R of the output, initial (first) and trained (second) network", columns)
+    print_table(rows, "R of the output, initial (first) and trained (second) network", columns)
     for line in found.findings.summary():
         print(line)
     print(f"test accuracy {found.accuracy:.1%}, {found.seconds:.0f} s; open {folder / 'report.html'}")
@@ -250,6 +237,9 @@ def measure(
             print(f"open {folder / 'report.html'}")
 
 
+app.command()(train)
+
+
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="Model, or weights file where --model says which network.")],
@@ -301,7 +291,7 @@ def compare(
     images = opened(data, split, count, size, normalize, root, named[names[0]])
     comparison = ps.compare(named, images=images, **options)
     columns = ["layer", "R_first", "R_second", "log_ratio", "low", "high", "note"]
-    _print_table(comparison.table, f"R of {names[0]} (first) and {names[1]} (second), paired over images", columns)
+    print_table(comparison.table, f"R of {names[0]} (first) and {names[1]} (second), paired over images", columns)
     if folder is not None:
         import pandas as pd
 
@@ -347,7 +337,7 @@ def spectrum(
     shown = frequency_content(table).merge(constant, on="layer", how="right")
     columns = ["layer", "kernel", "frequency", "frequency_se", "init_frequency"]
     columns += ["share", "share_se", "white_share", "note"]
-    _print_table(shown, f"filters of {model}: mean frequency (white: 1), share of the constant mode", columns)
+    print_table(shown, f"filters of {model}: mean frequency (white: 1), share of the constant mode", columns)
     if folder is not None:
         from poolscope.studies.spectrum import write
 
@@ -402,16 +392,35 @@ def deform(
     if not all(part.strip().isdigit() for part in cutoffs.split(",")):
         raise ValueError(f"--cutoffs must be whole numbers with commas between; got {cutoffs!r}")
     files, table = run(folder, image, size=size, cutoffs=[int(part) for part in cutoffs.split(",")], seed=seed)
-    _print_table(table, f"deformations of {size}x{size} pixels", list(table.columns))
+    print_table(table, f"deformations of {size}x{size} pixels", list(table.columns))
     print(f"wrote {', '.join(str(path) for path in files)}")
 
 
 @app.command()
-def info(root: Root = None) -> None:
-    """Print versions, devices and the data sets found.
+def info(
+    root: Root = None,
+    models: Annotated[bool, typer.Option("--models", help="The paper's networks and their sizes instead.")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="The recipes of train instead.")] = False,
+) -> None:
+    """Print versions, devices and the data sets found; or the paper's networks, or the recipes.
 
-    Example: poolscope info
+    Example: poolscope info --models
     """
+    if models:
+        from poolscope.networks import table_c1
+
+        table = table_c1()
+        print_table(table, "Networks of Table C1, and ours at 3x32x32 and 10 classes", list(table.columns))
+        return
+    if recipes:
+        from poolscope.training import load_recipe, recipe_names
+
+        for name in recipe_names():
+            recipe = load_recipe(name)
+            print(f"{name}: {recipe.description}")
+            given = recipe.model_dump(exclude={"description"}, exclude_defaults=True)
+            print(f"    {', '.join(f'{key} {value}' for key, value in given.items())}")
+        return
     from importlib import metadata
 
     import torch
@@ -429,7 +438,7 @@ def info(root: Root = None) -> None:
         f"cpu{''.join(f', cuda:{n} ({torch.cuda.get_device_name(n)})' for n in range(torch.cuda.device_count()))}"
     )
     print("data sets:")
-    for name in ("digits", "cifar10"):
+    for name in ("digits", "cifar10", "cifar100"):
         try:
             print(f"  {name:14s} {len(ps.open_images(name, root=root))} images")
         except (ImportError, FileNotFoundError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Pages and pictures from tables."""
 
 from poolscope.report.bars import plot_shares
-from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensitivities, plot_training
+from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensitivities
 from poolscope.report.figures import panels
 from poolscope.report.page import Section, write_page
 from poolscope.report.panel import Panel, save_panels
@@ -9,6 +9,7 @@ from poolscope.report.pictures import plot_deformations, plot_perturbed
 from poolscope.report.spectra import plot_frequency, plot_spectra, plot_spectrum
 from poolscope.report.style import house_style, save_figure
 from poolscope.report.tables import Table
+from poolscope.report.training import plot_dynamics, plot_layers, plot_training
 from poolscope.report.words import summary
 from poolscope.report.writing import write_report
 
@@ -20,7 +21,9 @@ __all__ = [
     "panels",
     "plot_amplitudes",
     "plot_deformations",
+    "plot_dynamics",
     "plot_frequency",
+    "plot_layers",
     "plot_perturbed",
     "plot_quantity",
     "plot_sensitivities",

@@ -206,24 +206,3 @@ def plot_amplitudes(table: pd.DataFrame, layer: str = "output", *, ax: Axes | No
 
 def _the(layer: str) -> str:
     return f"the {layer}" if layer in ("input", "output") else short(layer)
-
-
-def plot_training(rows: list[dict[str, Any]], *, ax: Axes | None = None) -> Axes:
-    """Draw training and validation error against epochs.
-
-    Args:
-        rows: as ``poolscope.training.fit`` returns them.
-        ax: where to draw (default: a new figure).
-    """
-    with house_style():
-        ax = own_axes(ax)
-        epochs = [row["epoch"] for row in rows]
-        ax.plot(epochs, [1 - row["accuracy"] for row in rows], label="training")
-        if "validation_accuracy" in rows[0]:
-            ax.plot(epochs, [1 - row["validation_accuracy"] for row in rows], label="test", linestyle="--")
-        ax.set_yscale("symlog", linthresh=1e-3)  # an error of 0 has its place
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel("epoch")
-        ax.set_title("Error", loc="left")
-        legend_below(ax)
-    return ax

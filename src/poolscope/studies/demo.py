@@ -15,7 +15,7 @@ from poolscope.report import plot_training, save_figure
 from poolscope.report.style import house_style, new_figure
 from poolscope.studies.findings import Findings
 from poolscope.studies.measure import run as measure_all
-from poolscope.training import accuracy, fit
+from poolscope.training import accuracy, fit, load_recipe
 
 MODEL = "poolscope:minivgg"
 DISPLACEMENTS = (0.3, 1.0, 1.5)
@@ -49,13 +49,21 @@ def run(out: Path, *, epochs: int = 20, seed: int = 0, say: Callable[[str], obje
     test_images, test_labels = load_images("digits", split="test", with_labels=True)
     initial = load_model(MODEL, in_channels=1, num_classes=10, seed=seed)
     trained = copy.deepcopy(initial)
+    recipe = load_recipe("digits").changed(epochs=epochs, warmup_epochs=epochs / 10)
 
     def report(row: dict[str, Any]) -> None:
         if row["epoch"] % 5 == 0 or row["epoch"] == 1:
-            say(f"epoch {row['epoch']:2d} of {epochs}: test accuracy {row['validation_accuracy']:.1%}")
+            say(f"epoch {row['epoch']:2d} of {epochs}: test accuracy {1 - row['validation_error']:.1%}")
 
     curve = fit(
-        trained, images, labels, epochs=epochs, seed=seed, validation=(test_images, test_labels), on_epoch=report
+        trained,
+        images,
+        labels,
+        recipe=recipe,
+        seed=seed,
+        validation=(test_images, test_labels),
+        on_epoch=report,
+        progress=False,
     )
     reached = accuracy(trained, test_images, test_labels)
     files = [out / "initial.safetensors", out / "trained.safetensors"]
@@ -86,9 +94,11 @@ def run(out: Path, *, epochs: int = 20, seed: int = 0, say: Callable[[str], obje
         "seconds": round(seconds, 1),
         "training": curve,
     }
+    import pandas as pd
+
     with house_style():
         figure, (ax,) = new_figure(5.2, 3.6)
-        plot_training(curve, ax=ax)
+        plot_training(pd.DataFrame(curve).rename(columns={"validation_error": "test_error"}), ax=ax)
     files += save_figure(figure, out / "training")
     files += found.save(out, "What training does to a small network")
     return Demo(reached, found, seconds, files)
