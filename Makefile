@@ -1,6 +1,6 @@
 # Every target sets up .venv by itself when it is missing, or older than pyproject.toml or constraints.txt.
 # make PYTHON=python3.12 ...     another interpreter for .venv
-# make CONSTRAINTS= ...          the newest versions instead of the tested ones (needed on Python 3.10)
+# make CONSTRAINTS= ...          the newest versions instead of the tested ones
 # make test ARGS="-k warp"       arguments for the tests
 
 PYTHON      ?= python3

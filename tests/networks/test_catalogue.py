@@ -81,6 +81,9 @@ def test_table_c1_stands_beside_the_counts() -> None:
     for name, row in table.iterrows():
         short = str(name).removeprefix("poolscope:")
         assert row["parameters"] == PUBLISHED.get(short, count(short))
+        with torch.device("meta"):
+            modules = list(NETWORKS[short]().modules())
+        assert row["fully_connected_layers"] == sum(isinstance(module, nn.Linear) for module in modules)
     assert set(PUBLISHED) - {name.removeprefix("poolscope:") for name in table.index} == {"vgg13_bn"}  # not in it
     printed = {"200k": (190e3, 220e3), "62k": (62e3, 63e3), "23 M": (23e6, 24e6), "9–20 M": (9e6, 20.1e6)}
     printed |= {"11–24 M": (11e6, 24e6), "5": (3.5e6, 3.7e6)}  # the last one is not what was counted

@@ -72,7 +72,7 @@ def train(folder: Path, cache: Path) -> None:
         def say(text: str) -> None:
             print(text, file=log, flush=True)
 
-        run.train_run(configuration, data, folder, say=say, checkpoint_seconds=0)
+        run.train_run(configuration, data, folder, say=say, checkpoint_seconds=0.0)
 
 
 def main(cache: Path) -> None:

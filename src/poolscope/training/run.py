@@ -114,8 +114,10 @@ def train_run(
     with _clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            _claim(folder, configuration)
-            if not (folder / "outcome.json").is_file():
+            configuration = _claim(folder, configuration)
+            if (folder / "outcome.json").is_file():
+                Checkpoints(folder / "checkpoints", say).remove()  # it may have been killed before it could
+            else:
                 with _threads(configuration.threads):
                     model = prepare_model(configuration, trust_code=trust_code)
                     _Training(configuration, data, model, folder, say, progress, checkpoint_seconds).run()
@@ -368,6 +370,8 @@ class _Training:
         try:
             for which in ("initial", "best"):
                 stored = read_sealed(self.folder / f"{which}.safetensors")[1]
+                if "row" not in stored:
+                    return f"{which}.safetensors is not of a run"
                 if which == "best" and stored["row"]["epoch"] < facts["best_epoch"]:
                     return "best.safetensors is older than the checkpoint"
             done = facts["epoch"] if facts["epoch"] else 0
@@ -417,8 +421,8 @@ class _Training:
         self.say(f"{self.folder.name}: {status}: {reason}")
 
 
-def _claim(folder: Path, configuration: Configuration) -> None:
-    """Note the configuration in a new folder; refuse one that holds another."""
+def _claim(folder: Path, configuration: Configuration) -> Configuration:
+    """Note the configuration in a new folder, refuse one that holds another; return it as noted, with its description."""
     path = folder / "run.json"
     if path.is_file():
         try:
@@ -432,9 +436,10 @@ def _claim(folder: Path, configuration: Configuration) -> None:
                 f"a folder holds one run, and {folder} has another: {'; '.join(different[:4])}{more} (give another "
                 "--out, or the same configuration to go on)"
             )
-        return
+        return Configuration.model_validate(found)
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(configuration.plain(), indent=2) + "\n")
+    return configuration
 
 
 def _chance(data: Data) -> tuple[float, float]:
