@@ -1,7 +1,6 @@
 """What bf16-mixed training does to error, D, G, R and filter spectra: the same seeds trained in both precisions.
 
-    python benchmarks/precision.py [--model poolscope:minivgg] [--data digits] [--recipe digits] [--epochs 8] [--seeds 0-3]
-        [--out precision-runs]
+    python benchmarks/precision.py [--data digits] [--recipe digits] [--epochs 8] [--seeds 4] [--out precision-runs]
 
 Runs share initial weights, order and augmentation, so that differences are paired over seeds: means of bf16-mixed less
 float32 with 95 % intervals of Student's t. Measured in float32 in both cases. Interrupted, it goes on.

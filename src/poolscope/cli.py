@@ -410,7 +410,12 @@ def info(
         from poolscope.networks import table_c1
 
         table = table_c1()
-        print_table(table, "Networks of Table C1, and ours at 3x32x32 and 10 classes", list(table.columns))
+        short = {"fully_connected_layers": "linear", "batch_norm": "norm", "skip_connections": "skip"}
+        shown = table.rename(columns={**short, "parameters_printed": "printed", "parameters": "counted here"})
+        columns = [column for column in shown.columns if column != "note"]
+        print_table(shown, "Table C1, beside the parameters counted here at 3x32x32 and 10 classes", columns)
+        for note, rows in table[table["note"] != ""].groupby("note", sort=False):
+            print(f"{', '.join(rows['name'])}: {note}")
         return
     if recipes:
         from poolscope.training import load_recipe, recipe_names
