@@ -40,7 +40,7 @@ Size = Annotated[
     int | None, typer.Option(help="Resize the shorter side to this and cut the middle (default: the model's).")
 ]
 Normalize = Annotated[str, typer.Option(help="auto (the model's or the data set's own), cifar10, imagenet or none.")]
-Root = Annotated[Path | None, typer.Option(help="Folder of cifar10's archive (default: $POOLSCOPE_DATA).")]
+Root = Annotated[Path | None, typer.Option(help="Folder of CIFAR's archives (default: $POOLSCOPE_DATA).")]
 Weights = Annotated[str | None, typer.Option(help="Pretrained name (DEFAULT, …), *.safetensors or *.pt file.")]
 Classes = Annotated[int | None, typer.Option(help="Number of the model's outputs.")]
 Channels = Annotated[int | None, typer.Option(help="Channels of the model's images.")]
@@ -51,7 +51,11 @@ Displacement = Annotated[
     float | None, typer.Option(help="True rms displacement in pixels (default: shorter side / 32).")
 ]
 Displacements = Annotated[
-    str | None, typer.Option(help="The same, or several with commas: 0.3,1,1.5 (all with the same random fields).")
+    str | None,
+    typer.Option(
+        help="True rms displacement in pixels (default: shorter side / 32), or several with commas: 0.3,1,1.5 (all with "
+        "the same random fields)."
+    ),
 ]
 Cutoff = Annotated[int, typer.Option(help="Highest mode of the deformation.")]
 Noise = Annotated[

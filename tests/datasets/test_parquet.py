@@ -1,6 +1,5 @@
 """Parquet files of encoded images: written here with pyarrow, and the real ones where they are."""
 
-import contextlib
 import io
 import json
 from pathlib import Path
@@ -179,11 +178,14 @@ def test_whatever_byte_is_damaged_the_error_is_one_line_that_names_the_file(tmp_
     damaged.write_bytes(whole.replace(b"label", b"\xffabel"))  # no UTF-8
     with pytest.raises(ValueError, match=rf"^parquet: needs an undamaged Parquet file; {damaged}: .*decode"):
         load_images(f"parquet:{damaged}")
-    for place in range(len(whole) - 900, len(whole)):  # every 4 written as rows of a group, a zigzag 8, becomes a 5
-        if whole[place] == 8:
-            damaged.write_bytes(whole[:place] + b"\x0a" + whole[place + 1 :])
-            with contextlib.suppress(ValueError):
-                load_images(f"parquet:{damaged}")
+    told = []
+    for place in (place for place in range(len(whole) - 2000, len(whole)) if whole[place] == 8):  # 4 rows as a varint
+        damaged.write_bytes(whole[:place] + b"\x0a" + whole[place + 1 :])  # 5 rows
+        try:
+            load_images(f"parquet:{damaged}")
+        except ValueError as error:
+            told.append(str(error))
+    assert sum("is not 5 rows" in message for message in told) == 2  # both row groups of 4
     for place in random.integers(len(whole) - 900, len(whole), 400).tolist():  # the footer: all that says what is where
         altered = bytearray(whole)
         altered[place] ^= int(random.integers(1, 256))
@@ -193,7 +195,7 @@ def test_whatever_byte_is_damaged_the_error_is_one_line_that_names_the_file(tmp_
         except ValueError as error:
             messages.append(str(error))
     assert len(messages) > 100
-    for message in messages:
+    for message in messages + told:
         assert message.startswith("parquet: needs")
         assert "damaged.parquet" in message
         assert "\n" not in message

@@ -21,7 +21,7 @@ from small_runs import MEASURE, configured, small_data, small_recipe
 from poolscope._sealed import write_sealed
 from poolscope.training import checkpoint, run
 
-PAUSE = 0.01  # seconds, at each of five places of a write
+PAUSE = 0.005  # seconds, at each of five places of a write
 
 
 def slowly(folder: Path) -> None:
@@ -66,7 +66,7 @@ def train(folder: Path, cache: Path) -> None:
         flip=True, deformation=0.3, deformation_cutoff=2, memory_format="channels_last", clip_norm=2.0
     )  # fmt: skip
     measured = {**MEASURE, "displacement": (0.4,)}
-    configuration = configured(data, recipe, measure_at=(0, 1, "last"), measure=measured)
+    configuration = configured(data, recipe, seed=1, measure_at=(0, 1, "last"), measure=measured)
     with folder.with_suffix(".log").open("a") as log:
 
         def say(text: str) -> None:

@@ -27,18 +27,15 @@ def small_data(cache: Path, *, test_images: int = 40, **options: Any) -> Data:
 
 
 def small_recipe(**fields: Any) -> Recipe:
-    """Three epochs of four batches, never given up as dead."""
-    defaults = {"epochs": 3, "batch_size": 16, "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "dead_after": 99}
-    return load_recipe("digits").changed(**{**defaults, "warmup_epochs": 0.5, **fields})
+    """Three epochs of eight batches."""
+    defaults = {"epochs": 3, "batch_size": 8, "lr": 0.05, "warmup_epochs": 0.5, "dead_after": 99}
+    return load_recipe("digits").changed(**{**defaults, **fields})
 
 
 def configured(
     data: Data, recipe: Recipe | None = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> Configuration:
     """A narrow VGG11 with batch norm, on the CPU, with one thread."""
-    return configure(
-        "poolscope:minivgg",
-        data,
-        recipe or small_recipe(),
-        **{"device": "cpu", "threads": 1, "options": dict(options or {"width": 0.05}), **arguments},
-    )
+    chosen = dict({"width": 0.05} if options is None else options)
+    arguments = {"device": "cpu", "threads": 1, **arguments}
+    return configure("poolscope:minivgg", data, recipe or small_recipe(), options=chosen, **arguments)

@@ -139,7 +139,7 @@ def folder_of_images(folder: Path, splits: dict[str, tuple[int, int]]) -> str:
             for number in range(4):
                 pixels = np.full((height, width, 3), 40 * number, dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / split / label / f"{number}.png")
-    return f"folder:{folder}"
+    return f"imagefolder:{folder}"
 
 
 def test_what_cannot_be_learned_from_is_refused(prepared: Any, tmp_path: Path, arrays_cache: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_cannot_be_learned_from_is_refused(prepared: Any, tmp_path: Path, a
         (flat / split).mkdir(parents=True)
         Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(flat / split / "0.png")
     with pytest.raises(ValueError, match="images to be learned from must have labels; split 'train' of"):
-        prepare_data(f"folder:{flat}", cache=arrays_cache, validation="test")
+        prepare_data(f"imagefolder:{flat}", cache=arrays_cache, validation="test")
     with pytest.raises(ValueError, match="noise: Input should be 'fresh' or 'frozen'; got 'pink'") as caught:
         prepared(noise="pink")
     assert "\n" not in str(caught.value)

@@ -19,6 +19,7 @@ import torch
 
 import poolscope as ps
 from poolscope._sealed import read_sealed
+from poolscope.networks import preprocessing
 from poolscope.training import Data, Run, TrainingStopped, read_run, run
 from poolscope.training.batches import LabelledImages
 from poolscope.training.checkpoint import Checkpoints
@@ -55,7 +56,7 @@ def same(found: Run, expected: Run) -> None:
 def chosen(digits: Data) -> Configuration:
     """All randomness there is, and measurements at three epochs."""
     recipe = small_recipe(flip=True, clip_norm=2.0)
-    return configured(digits, recipe, measure_at=(0, 2, "last"), measure=MEASURE)
+    return configured(digits, recipe, seed=3, measure_at=(0, 2, "last"), measure=MEASURE)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_what_a_run_leaves_behind(whole: Run, chosen: Configuration, digits: Dat
     curve = whole.curve
     assert curve["epoch"].tolist() == [0, 1, 2, 3]
     assert curve.loc[0, ["lr", "loss", "error"]].isna().all()
-    assert curve["lr"].tolist()[1:] == pytest.approx([0.05 / 2, 0.05 * (1 + math.cos(0.2 * math.pi)) / 2,
+    assert curve["lr"].tolist()[1:] == pytest.approx([0.05 / 4, 0.05 * (1 + math.cos(0.2 * math.pi)) / 2,
                                                        0.05 * (1 + math.cos(0.6 * math.pi)) / 2])  # fmt: skip
     assert not curve.drop(columns=["lr", "loss", "error"]).isna().any().any()
 
@@ -98,11 +99,13 @@ def test_best_and_last_are_the_rows_of_the_curve(whole: Run, chosen: Configurati
     """Each file's weights give the errors of its row; the best has the lowest validation error, the first of equals."""
     curve = whole.curve.set_index("epoch")
     best = int(curve["validation_error"].idxmin())
+    assert 0 < best < 3, "or the three files are not all different"
+    assert (curve["validation_error"] == curve.loc[best, "validation_error"]).sum() > 1, "or there are no equals"
     assert whole.outcome["best_epoch"] == best
     for which, epoch in (("initial", 0), ("best", best), ("last", 3)):
         model = whole.model(which)
         for part in ("validation", "test"):
-            judged = evaluate(model, getattr(digits, part), chosen.recipe, seed=0, epoch=epoch)
+            judged = evaluate(model, getattr(digits, part), chosen.recipe, seed=3, epoch=epoch)
             assert judged["error"] == curve.loc[epoch, f"{part}_error"], which
             assert judged["loss"] == curve.loc[epoch, f"{part}_loss"], which
         facts = read_sealed(whole.folder / f"{which}.safetensors")[1]
@@ -120,7 +123,7 @@ def test_measured_rows_are_those_of_measure_on_the_saved_weights(whole: Run, dig
     assert table is not None
     assert table["epoch"].unique().tolist() == [0, 2, 3]
     assert table["displacement"].unique().tolist() == [0.4, 0.8]
-    assert set(table["seed"]) == {0}
+    assert set(table["seed"]) == {3}
     for which, epoch in (("initial", 0), ("last", 3)):
         for displacement in (0.4, 0.8):
             model = ps.load_model(str(whole.folder / f"{which}.safetensors"))
@@ -135,7 +138,7 @@ def test_measured_rows_are_those_of_measure_on_the_saved_weights(whole: Run, dig
 
 
 def test_the_weights_files_say_how_their_images_are_to_be(whole: Run, digits: Data) -> None:
-    wanted = ps.preprocessing(ps.load_model(str(whole.folder / "best.safetensors")))
+    wanted = preprocessing(ps.load_model(str(whole.folder / "best.safetensors")))
     assert wanted.size == (32, 32)
     assert wanted.mean == digits.test.mean
     assert wanted.std == digits.test.std
@@ -145,7 +148,7 @@ def test_the_weights_files_say_how_their_images_are_to_be(whole: Run, digits: Da
 def test_measuring_and_checkpoints_change_nothing(
     whole: Run, digits: Data, tmp_path: Path, checkpoint_every_step: None
 ) -> None:
-    plain = configured(digits, whole.configuration.recipe)
+    plain = configured(digits, whole.configuration.recipe, seed=3)
     found = trained(plain, digits, tmp_path / "run", checkpoint_seconds=0.0)
     assert found.sensitivity is None
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(found).items())
@@ -183,7 +186,7 @@ def test_a_run_that_fails_anywhere_goes_on_to_the_same_end(
     chance, failed, said = random.Random(seed), 0, []
     for _ in range(60):
         with pytest.MonkeyPatch.context() as patch:
-            failing_after(chance.randint(3, 40), patch)
+            failing_after(chance.randint(3, 30), patch)
             try:
                 found = trained(chosen, digits, tmp_path / "run", said, checkpoint_seconds=0.0)
                 break
@@ -230,7 +233,7 @@ def test_another_configuration_is_refused_naming_the_difference(
     for folder in (tmp_path / "run", whole.folder):
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         other = chosen.model_copy(update={"recipe": chosen.recipe.changed(lr=0.01), "seed": 1})
-        told = r"recipe\.lr is 0\.05 there and 0\.01 here; seed is 0 there and 1 here \("
+        told = r"recipe\.lr is 0\.05 there and 0\.01 here; seed is 3 there and 1 here \("
         with pytest.raises(ValueError, match=told):
             trained(other, digits, folder)
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -246,25 +249,26 @@ def test_another_configuration_is_refused_naming_the_difference(
 def test_other_words_in_the_description_are_no_other_run(
     whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupted(chosen, digits, tmp_path / "run", 6, monkeypatch)
+    interrupted(chosen, digits, tmp_path / "run", 11, monkeypatch)
     said: Said = []
     other = chosen.model_copy(update={"recipe": chosen.recipe.changed(description="in other words")})
     same(trained(other, digits, tmp_path / "run", said), whole)
-    assert "goes on after 1 epochs and 2 of 4 steps" in said[0]
+    assert "goes on after 1 epochs and 3 of 8 steps" in said[0]
 
 
-def test_seeds_are_independent_of_each_other_and_of_their_order(digits: Data, tmp_path: Path) -> None:
-    recipe = small_recipe(epochs=1)
+def test_seeds_are_independent_of_each_other_and_of_their_order(
+    chosen: Configuration, digits: Data, tmp_path: Path
+) -> None:
     ends: dict[tuple[str, int], Run] = {}
-    for name, order in (("a", (0, 1)), ("b", (1, 0))):
+    for name, order in (("a", (3, 4)), ("b", (4, 3))):
         for seed in order:
-            configuration = configured(digits, recipe, seed=seed)
+            configuration = configured(digits, chosen.recipe, seed=seed)
             torch.manual_seed(len(ends))
             ends[name, seed] = trained(configuration, digits, tmp_path / f"{name}-{seed}")
-    for seed in (0, 1):
+    for seed in (3, 4):
         same(ends["a", seed], ends["b", seed])
     for which in ("initial", "last"):
-        first, second = weights(ends["a", 0], which), weights(ends["a", 1], which)
+        first, second = weights(ends["a", 3], which), weights(ends["a", 4], which)
         assert not torch.equal(first["features.0.weight"], second["features.0.weight"])
 
 
@@ -272,7 +276,7 @@ def test_seeds_are_independent_of_each_other_and_of_their_order(digits: Data, tm
 def test_what_a_checkpoint_builds_on_is_checked(
     whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    interrupted(chosen, digits, tmp_path / "run", 6, monkeypatch)
+    interrupted(chosen, digits, tmp_path / "run", 11, monkeypatch)
     path = tmp_path / "run" / name
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -285,22 +289,18 @@ def test_what_a_checkpoint_builds_on_is_checked(
 def test_best_weights_older_than_the_checkpoint_are_no_basis(
     whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert whole.outcome["best_epoch"] == 3  # or the case does not arise
-    interrupted(chosen, digits, tmp_path / "run", 9, monkeypatch)
+    interrupted(chosen, digits, tmp_path / "run", 18, monkeypatch)
     shutil.copy(tmp_path / "run" / "initial.safetensors", tmp_path / "run" / "best.safetensors")
-    facts = Checkpoints(tmp_path / "run" / "checkpoints", print).newest()
-    assert facts is not None
     said: Said = []
     same(trained(chosen, digits, tmp_path / "run", said), whole)
-    if facts[1]["best_epoch"]:
-        assert "begun anew: best.safetensors is older than the checkpoint" in said[0]
+    assert "begun anew: best.safetensors is older than the checkpoint" in said[0]
 
 
 def test_damaged_checkpoints(
     whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    interrupted(chosen, digits, folder, 7, monkeypatch)
+    interrupted(chosen, digits, folder, 12, monkeypatch)
     both = tmp_path / "both"
     shutil.copytree(folder, both)
     first, second = sorted((folder / "checkpoints").iterdir())
@@ -308,7 +308,7 @@ def test_damaged_checkpoints(
     said: Said = []
     same(trained(chosen, digits, folder, said), whole)
     assert "a checkpoint is damaged and left out" in said[0]
-    assert "goes on after 1 epochs and 2 of 4 steps" in said[1]
+    assert "goes on after 1 epochs and 3 of 8 steps" in said[1]
     for path in (both / "checkpoints").iterdir():
         path.write_bytes(b"\0" * 1000)
     said.clear()
@@ -370,10 +370,10 @@ def test_a_run_shorter_than_that_is_judged_at_its_end(digits: Data, tmp_path: Pa
     assert found.outcome["reason"].startswith("chance after 1 epochs")
 
 
-def test_chance_is_the_most_frequent_class_and_its_spread() -> None:
+def test_chance_is_the_most_frequent_class_and_its_spread(digits: Data) -> None:
     labels = torch.tensor([0] * 75 + [1] * 25)
     part = LabelledImages(torch.zeros(100, 1, 4, 4), labels)
-    share, spread = run._chance(Data(None, part, part, part, 2))  # type: ignore[arg-type]
+    share, spread = run._chance(replace(digits, train=part))
     assert share == 0.75
     assert spread == pytest.approx(math.sqrt(0.75 * 0.25 / 100))
 
@@ -411,7 +411,10 @@ def two(digits: Data) -> Data:
 
 @pytest.mark.parametrize("stop", [True, False])
 def test_zero_loss_ends_a_run_if_the_recipe_says_so(two: Data, tmp_path: Path, stop: bool) -> None:
-    recipe = small_recipe(loss="hinge", epochs=12, lr=0.01, stop_at_zero_loss=stop, crop_padding=0)
+    recipe = small_recipe(
+        loss="hinge", epochs=12, lr=10.0, schedule="constant", weight_decay=0.0, warmup_epochs=0.0, crop_padding=0,
+        stop_at_zero_loss=stop,
+    )  # fmt: skip
     configuration = configured(two, recipe, options={}).model_copy(update={"model": "poolscope:fullconn2"})
     assert configuration.options == {"num_classes": 1, "in_channels": 1}
     found = trained(configuration, two, tmp_path / "run")

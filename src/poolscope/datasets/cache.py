@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from poolscope._files import written_whole
+from poolscope._progress import Progress
 from poolscope.datasets.images import ImageDataset
 from poolscope.datasets.lock import locked
-from poolscope.datasets.progress import progress_bar
 from poolscope.datasets.transform import to_unit
 
 _FORMAT = 1  # of an entry's files, and of what decoding does
@@ -156,7 +156,7 @@ def _blocks(dataset: ImageDataset, dtype: torch.dtype, progress: bool) -> Iterat
     Raises:
         _Deeper: ``dtype`` is that of bytes, and an image is deeper.
     """
-    with progress_bar(len(dataset), f"decoding {dataset.name}", enabled=progress) as advance:
+    with Progress(len(dataset), f"decoding {dataset.name}", enabled=progress) as bar:
         for first in range(0, len(dataset), _BLOCK):
             number = min(_BLOCK, len(dataset) - first)
             images = torch.empty(number, *dataset.shape, dtype=dtype)
@@ -169,7 +169,7 @@ def _blocks(dataset: ImageDataset, dtype: torch.dtype, progress: bool) -> Iterat
                     pixels = to_unit(pixels)
                 images[row] = pixels
             yield images, labels
-            advance(number)
+            bar.advance(number)
 
 
 def digest_of(images: Tensor, labels: Tensor) -> str:

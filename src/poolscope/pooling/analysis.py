@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from poolscope._progress import Progress
 from poolscope.networks import model_name
 from poolscope.perturb import Diffeomorphism
 from poolscope.pooling.convolutions import choose
@@ -27,7 +28,6 @@ from poolscope.sensitivity import COLUMNS, Result
 from poolscope.sensitivity.comparing import log_ratio
 from poolscope.sensitivity.estimate import quantile_t
 from poolscope.sensitivity.moments import Covariance
-from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.session import Session, Settings, make_settings
 from poolscope.sensitivity.source import Source, open_source
 from poolscope.sensitivity.together import process_together

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_LINES = (("", "training", ":", 2), ("validation_", "validation", "--", 1), ("test_", "test", "-", 0))
+_LINES = (("test_", "test", "-", 0), ("validation_", "validation", "--", 1), ("", "training", ":", 2))
+_TRAINED = tuple(marker for marker in MARKERS if marker != "s")  # squares are the initial network's
 _ERRORS = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
 _FEW = 3  # with fewer seeds, intervals over seeds would hide the lines
 _TICKS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
@@ -22,11 +23,12 @@ _LONG = 12  # more epochs than this are drawn on a scale that is linear up to 1 
 def plot_training(curve: pd.DataFrame, quantity: Literal["error", "loss"] = "error", *, ax: Axes | None = None) -> Axes:
     """Draw error or loss on training, validation and test images against epochs.
 
-    Several seeds are thin lines under their mean. The training images' are taken while the weights change.
+    Several seeds are thin lines under their mean, which ends where the first of them does; dead ones stay thin lines.
+    The training images' are taken while the weights change.
 
     Args:
         curve: one row an epoch (and ``seed``): ``epoch`` and ``error``, ``validation_error``, ``test_error`` as far as
-            there are, or the losses.
+            there are, or the losses; ``status`` "dead" for runs that have no part in the mean.
         quantity: "error" or "loss".
         ax: where to draw (default: a new figure).
 
@@ -35,21 +37,24 @@ def plot_training(curve: pd.DataFrame, quantity: Literal["error", "loss"] = "err
     """
     if quantity not in ("error", "loss") or quantity not in curve:
         raise ValueError(f"quantity must be error or loss, a column of the table; got {quantity!r}")
-    several = "seed" in curve and curve["seed"].nunique() > 1
+    alive = curve[curve["status"] != "dead"] if "status" in curve else curve
+    seeds = alive["seed"].nunique() if "seed" in alive else 1
+    dead = len(alive) < len(curve)
     with house_style():
         ax = own_axes(ax)
         drawn: list[str] = []
         for prefix, label, line, colour in _LINES:
             name = prefix + quantity
-            if name not in curve or any(curve[name].equals(curve[other]) for other in drawn):
-                continue  # validation on the test images is drawn once
+            if name not in curve or (drawn and curve[name].equals(curve[drawn[0]])):
+                continue  # validation on the test images is drawn once, as test
             drawn.append(name)
             looks: dict[str, Any] = {"color": colours()[colour], "linestyle": line}
-            if several:
+            if seeds > 1 or dead:
                 for _, rows in curve.groupby("seed", sort=False):
                     ax.plot(rows["epoch"], rows[name], linewidth=0.7, alpha=0.5, **looks)
-            mean = curve.groupby("epoch")[name].mean()
-            ax.plot(mean.index, mean, linewidth=1.8, label=label, **looks)
+            mean = alive.groupby("epoch")[name].agg(["mean", "count"])
+            whole = mean.loc[mean["count"] == seeds, "mean"]  # fewer, later ones would make it jump
+            ax.plot(whole.index, whole, linewidth=1.8, label=label, **looks)
         _epochs(ax, curve["epoch"])
         if quantity == "error" and curve[drawn].min().min() > 0:
             ax.set_yscale("log")
@@ -101,7 +106,9 @@ def plot_dynamics(table: pd.DataFrame, *, layer: str = "output", ax: Axes | None
 
 
 def plot_layers(table: pd.DataFrame, quantity: str = "R", *, ax: Axes | None = None) -> Axes:
-    """Draw D, G or R against depth, one line for each epoch that was measured, early ones pale; bands as in `plot_dynamics`.
+    """Draw D, G or R against depth, one line for each epoch that was measured, early ones pale.
+
+    Bands are as in `plot_dynamics`.
 
     Args:
         table: of ``average_over_seeds``, one displacement and cutoff.
@@ -124,7 +131,7 @@ def plot_layers(table: pd.DataFrame, quantity: str = "R", *, ax: Axes | None = N
             alpha = 1.0 if before else 0.3 + 0.7 * strength
             ax.plot(
                 each["depth"], each[quantity], color=colour, alpha=alpha, linestyle=":" if before else "-",
-                marker="s" if before else MARKERS[number % len(MARKERS)], markersize=4, linewidth=0.9 + strength,
+                marker="s" if before else _TRAINED[number % len(_TRAINED)], markersize=4, linewidth=0.9 + strength,
                 label="initial" if before else f"epoch {epoch}",
             )  # fmt: skip
             if _banded(each):

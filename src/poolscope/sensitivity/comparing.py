@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from poolscope._progress import Progress
 from poolscope.sensitivity.estimate import quantile_t
 from poolscope.sensitivity.moments import Covariance
-from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.result import Result
 from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import open_source

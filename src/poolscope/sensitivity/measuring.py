@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from poolscope._progress import Progress
 from poolscope.sensitivity.perturbing import DeformationLike, NoiseLike
 from poolscope.sensitivity.prepare import BatchNorm, MemoryFormat, Precision
-from poolscope.sensitivity.progress import Progress
 from poolscope.sensitivity.result import Result
 from poolscope.sensitivity.session import Session, make_settings
 from poolscope.sensitivity.source import open_source

@@ -20,8 +20,8 @@ from poolscope.report import (
 from poolscope.sensitivity import Result
 from poolscope.training import Data, Recipe, Run
 from poolscope.training.averages import average_over_seeds, outcomes
+from poolscope.training.launch import configure, rehearse
 from poolscope.training.run import train_run
-from poolscope.training.launch import configure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ class Trained:
     Attributes:
         runs: in the order of their seeds, dead ones too.
         outcomes: a row a run.
-        curves: the runs' curves below each other.
+        curves: the runs' curves below each other, with their ``status``.
         sensitivity: their measurements below each other, or ``None``.
         averages: D, G, R over the seeds that finished, or ``None``.
     """
@@ -81,7 +81,8 @@ class Trained:
         words = {
             "outcomes": "best: of the epoch that was chosen; errors are shares of the images.",
             "curves": "loss and error of the training images are means over the epoch, while the weights change.",
-            "averages": "low, high: 95 % intervals, over seeds, or over images where there is one seed.",
+            "averages": "low, high: 95 % intervals, over seeds, or over images where there is one seed. Dead seeds are "
+            "left out.",
         }
         titles = {"outcomes": "Runs", "averages": "D, G, R over seeds", "curves": "Curves", "sensitivity": "Each seed"}
         model = self.runs[0].configuration.model
@@ -142,7 +143,10 @@ def run(
     configurations = {seed: configure(model, data, recipe, seed=seed, **options) for seed in seeds}
     runs = []
     for seed, configuration in configurations.items():
-        runs.append(train_run(configuration, data, out / f"seed-{seed}", say=say, trust_code=trust_code))
+        folder = out / f"seed-{seed}"
+        if not (folder / "run.json").exists():
+            rehearse(configuration, data, trust_code=trust_code)
+        runs.append(train_run(configuration, data, folder, say=say, trust_code=trust_code))
     return gather(runs)
 
 
@@ -156,7 +160,7 @@ def gather(runs: Sequence[Run]) -> Trained:
     return Trained(
         list(runs),
         outcomes(runs),
-        pd.concat([each.curve for each in runs], ignore_index=True),
+        pd.concat([each.curve.assign(status=each.outcome["status"]) for each in runs], ignore_index=True),
         pd.concat(measured, ignore_index=True) if measured else None,
         average_over_seeds(pd.concat(alive, ignore_index=True)) if alive else None,
     )
@@ -173,11 +177,12 @@ def _errors(runs: Sequence[Run]) -> list[str]:
             deviation = (sum((error - mean) ** 2 for error in errors) / (len(errors) - 1)) ** 0.5
             spread = f" (mean of {len(errors)} seeds, from {min(errors):.2%} to {max(errors):.2%}; standard deviation "
             spread += f"{deviation:.2%})"
-        said.append(f"Test error {mean:.2%}{spread} at the epoch of the least {_selection(finished[0])}.")
+        whose = "each seed's" if len(errors) > 1 else "the"
+        said.append(f"Test error {mean:.2%}{spread} at {whose} epoch of the least {_selection(finished[0])}.")
         if finished[0].outcome["selected_by"] == "test":
             said.append(
                 "The epoch was chosen by the test images themselves, as in the paper's code: this error is a minimum "
-                "over epochs, and smaller than that on other images."
+                "over epochs, and to be expected smaller than that on other images."
             )
     for run in runs:
         if not run.finished:
@@ -196,16 +201,31 @@ def _dynamics(averages: pd.DataFrame | None) -> list[str]:
     said = []
     for displacement, rows in averages[averages["layer"] == "output"].groupby("displacement", sort=True):
         rows = rows.sort_values("epoch")
-        seeds = int(rows["seeds"].min())
-        steps = [
-            f"{row.R:.3g} "
-            + (f"({row.R_low:.3g} to {row.R_high:.3g}) " if seeds != 2 else "")
-            + ("before training" if row.epoch == 0 else f"after epoch {row.epoch}")
-            for row in rows.itertuples()
-        ]
-        intervals = "means of two seeds" if seeds == 2 else f"95 % intervals {rows['interval'].iloc[0]}"
-        said.append(f"R of the output at {displacement:g} px: {', '.join(steps)}; {intervals}.")
+        varied = rows["seeds"].nunique() > 1  # runs may end at different epochs
+        steps = []
+        for row in rows.to_dict("records"):
+            step = "not defined"
+            if row["R"] == row["R"]:
+                step = f"{row['R']:.3g}"
+                step += "" if row["seeds"] == 2 else f" ({row['R_low']:.3g} to {row['R_high']:.3g})"
+            step += " before training" if row["epoch"] == 0 else f" after epoch {row['epoch']}"
+            steps.append(step + (f" [{_seeds(row['seeds'])}]" if varied else ""))
+        said.append(f"R of the output at {displacement:g} px: {', '.join(steps)}; {_intervals(rows)}.")
     return said
+
+
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
+def _intervals(rows: pd.DataFrame) -> str:
+    """Say what the intervals are of."""
+    if (rows["seeds"] == 2).all():
+        return "means of two seeds"
+    kinds = rows.loc[rows["seeds"] != 2, "interval"].unique()
+    if len(kinds) == 1:
+        return f"95 % intervals {kinds[0]}"
+    return "95 % intervals over seeds, where there is one seed over images"
 
 
 def _subtitle(runs: Sequence[Run]) -> str:
@@ -222,15 +242,19 @@ def _subtitle(runs: Sequence[Run]) -> str:
 
 def _panels(trained: Trained) -> list[Panel]:
     curves = trained.curves
+    thin = "; thin: seeds, thick: their mean" if len(trained.runs) > 1 else ""
+    thin += " without dead ones" if thin and len(trained.finished) < len(trained.runs) else ""
+    judged = ""
+    if trained.runs[0].configuration.data.validation == "test":
+        judged = " The test images choose the epoch."
     panels = [
         Panel(
             "error",
-            "Error against epochs; thin: seeds, thick: their mean. Training images are augmented, and judged while the "
-            "weights change.",
+            f"Error against epochs{thin}. Training images are augmented, and judged while the weights change.{judged}",
             (5.2, 3.8),
             lambda ax: plot_training(curves, "error", ax=ax),
         ),
-        Panel("loss", "Loss against epochs.", (5.2, 3.8), lambda ax: plot_training(curves, "loss", ax=ax)),
+        Panel("loss", f"Loss against epochs{thin}.", (5.2, 3.8), lambda ax: plot_training(curves, "loss", ax=ax)),
     ]
     averages = trained.averages
     if averages is None:
@@ -239,9 +263,7 @@ def _panels(trained: Trained) -> list[Panel]:
     for displacement, cutoff in amplitudes:
         rows = averages[(averages["displacement"] == displacement) & (averages["cutoff"] == cutoff)]
         where = f"{displacement:g} px"
-        words = (
-            f"Deformations of {where} (rms, cutoff {cutoff}); intervals, in the table, are {rows['interval'].iloc[0]}."
-        )
+        words = f"Deformations of {where} (rms, cutoff {cutoff}); {_intervals(rows)}."
         if rows["epoch"].nunique() > 1:
             panels.append(
                 Panel(

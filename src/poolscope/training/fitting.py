@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from poolscope.sensitivity.progress import Progress
+from poolscope._progress import Progress
 from poolscope.training.batches import Batches, LabelledImages
 from poolscope.training.evaluate import evaluate
 from poolscope.training.learner import Learner, training

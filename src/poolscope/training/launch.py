@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from poolscope.perturb import Diffeomorphism
+from poolscope.sensitivity import measure as measure_images
 from poolscope.training.configuration import Configuration, MeasureChoice
-from poolscope.training.prepare import Data, prepare_data
-from poolscope.training.recipe import Recipe, load_recipe
+from poolscope.training.prepare import Data, prepare_data, prepare_model
+from poolscope.training.recipe import Recipe, load_recipe, validated
 from poolscope.training.run import Run, train_run
 
 
@@ -85,6 +88,8 @@ def train(
         device=device,
         threads=threads,
     )
+    if not (Path(out) / "run.json").exists():
+        rehearse(configuration, data, trust_code=trust_code)
     return train_run(configuration, data, out, say=say, progress=progress, trust_code=trust_code)
 
 
@@ -119,7 +124,45 @@ def configure(
         data=data.choice,
         recipe=recipe,
         seed=seed,
-        measure=MeasureChoice(at=tuple(epochs), last="last" in measure_at, **(measure or {})),
+        measure=validated(
+            MeasureChoice, dict(at=tuple(epochs), last="last" in measure_at, **(measure or {})), "measure"
+        ),
         device=device,
         threads=threads or torch.get_num_threads(),
     )
+
+
+def rehearse(configuration: Configuration, data: Data, *, trust_code: bool = False) -> None:
+    """Build the network and do on two images what the run will: a wrong choice shows before a folder holds it.
+
+    Args:
+        configuration: of the run to come.
+        data: its images.
+        trust_code: as for ``load_model``.
+
+    Raises:
+        ValueError: a network or layers that there are not, outputs that are not one a class, a cutoff too high for the
+            images.
+        TypeError: an option that the network does not take.
+    """
+    model = prepare_model(configuration, trust_code=trust_code).eval()
+    images = data.measured(2)
+    with torch.no_grad():
+        outputs = model(images)
+    wanted = (len(images), configuration.options["num_classes"])
+    if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != wanted:
+        got = tuple(outputs.shape[1:]) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise ValueError(f"the network must give each image {wanted[1]} numbers, as many as the loss takes; got {got}")
+    choice = configuration.measure
+    if not choice.at and not choice.last:
+        return
+    for displacement in choice.displacement or (None,):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run itself warns
+            measure_images(
+                model,
+                images,
+                Diffeomorphism(displacement, choice.cutoff),
+                layers=choice.layers if isinstance(choice.layers, str) else list(choice.layers),
+                progress=False,
+            )

@@ -13,6 +13,7 @@ from poolscope.networks import load_model
 from poolscope.training.batches import Corruption, LabelledImages
 from poolscope.training.configuration import Configuration, DataChoice
 from poolscope.training.initialise import initialise_he
+from poolscope.training.recipe import validated
 from poolscope.training.seeds import stream, stream_seed
 
 _SHARE = 10  # without a number, a tenth of the training images is for validation
@@ -84,19 +85,20 @@ def prepare_data(
         )
     if validation is None:
         validation = max(1, (images or len(parts[0].labels)) // _SHARE)
-    choice = DataChoice(
-        spec=spec,
-        train=train,
-        test=test,
-        size=size,
-        normalize=normalize,
-        images=images,
-        validation=validation,  # type: ignore[arg-type]
-        seed=seed,
-        eta=eta,
-        noise=noise,  # type: ignore[arg-type]
-        digests=(parts[0].digest, parts[1].digest),
-    )
+    fields = {
+        "spec": spec,
+        "train": train,
+        "test": test,
+        "size": size,
+        "normalize": normalize,
+        "images": images,
+        "validation": validation,
+        "seed": seed,
+        "eta": eta,
+        "noise": noise,
+        "digests": (parts[0].digest, parts[1].digest),
+    }
+    choice = validated(DataChoice, fields, "data")
     corruption = Corruption(eta, choice.noise)
     seeds = [stream_seed(seed, "frozen noise", number) for number in range(2)]
     test_images = _part(parts[1], None, replace(corruption, seed=seeds[1]))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Loss = Literal["cross-entropy", "hinge"]
 Precision = Literal["float32", "bf16-mixed"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Recipe(BaseModel):
@@ -90,7 +91,7 @@ class Recipe(BaseModel):
         Raises:
             ValueError: a field that there is not, or a value out of range; one line, with the rule and the value.
         """
-        return _validated({**self.model_dump(), **fields}, "recipe")
+        return validated(Recipe, {**self.model_dump(), **fields}, "recipe")
 
 
 def recipe_names() -> list[str]:
@@ -124,18 +125,23 @@ def load_recipe(name: str | Path) -> Recipe:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"a recipe must be a TOML file; {name}: {error}") from error
-    return _validated(fields, str(name))
+    return validated(Recipe, fields, str(name))
 
 
-def _validated(fields: dict[str, Any], where: str) -> Recipe:
+def validated(kind: type[Model], fields: dict[str, Any], where: str) -> Model:
+    """Return a record of these fields.
+
+    Raises:
+        ValueError: the first thing that is wrong, in one line: where, the field, the rule, the value.
+    """
     try:
-        return Recipe.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
+        name = str(first["loc"][0]) if first["loc"] else ""
         rule = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise ValueError(f"{where}: fields must be among {', '.join(Recipe.model_fields)}; got {name!r}") from None
+            raise ValueError(f"{where}: fields must be among {', '.join(kind.model_fields)}; got {name!r}") from None
         if first["type"] == "missing":
             raise ValueError(f"{where}: {name} must be given; got {', '.join(fields) or 'nothing'}") from None
         arrived = f"; got {first['input']!r}" if name else ""

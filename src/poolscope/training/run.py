@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from poolscope._files import written_whole
+from poolscope._progress import Progress
 from poolscope._sealed import read_sealed
 from poolscope.networks import Preprocessing, load_model, write_weights
 from poolscope.perturb import Diffeomorphism
 from poolscope.sensitivity import Result, measure, read_result
-from poolscope.sensitivity.progress import Progress
 from poolscope.training.batches import Batches
 from poolscope.training.checkpoint import Checkpoints
 from poolscope.training.configuration import Configuration, differences
@@ -254,7 +254,7 @@ class _Training:
         epoch = row["epoch"]
         if epoch == recipe.dead_after or (epoch == recipe.epochs < recipe.dead_after):
             chance, spread = _chance(self.data)
-            if 1 - row["error"] < chance + 4 * spread:
+            if 1 - row["error"] < min(1.0, chance + 4 * spread):  # all right is not by chance, however few they are
                 return (
                     f"chance after {epoch} epochs: training accuracy {1 - row['error']:.4f}, that of the most frequent "
                     f"class is {chance:.4f}"
@@ -422,7 +422,7 @@ class _Training:
 
 
 def _claim(folder: Path, configuration: Configuration) -> Configuration:
-    """Note the configuration in a new folder, refuse one that holds another; return it as noted, with its description."""
+    """Note the configuration in a new folder, refuse one that holds another; return it with the words noted there."""
     path = folder / "run.json"
     if path.is_file():
         try:
