@@ -172,7 +172,7 @@ def test_info_names_versions_and_data(run):
     assert "digits" in out
 
 
-@pytest.mark.parametrize("command", ["demo", "measure", "compare", "spectrum", "report", "deform", "info"])
+@pytest.mark.parametrize("command", ["demo", "measure", "train", "compare", "spectrum", "report", "deform", "info"])
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0

@@ -16,9 +16,12 @@ import yaml
 import poolscope
 
 HEAVY = {
+    "lightning",
     "matplotlib",
     "pandas",
     "pyarrow",
+    "pydantic",
+    "pytorch_lightning",
     "ray",
     "rich",
     "scipy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,58 +30,104 @@ def train(
     ] = "digits",
     recipe: Annotated[
         str,
-        typer.Option(help="Name (poolscope info --recipes) or a TOML file. Default: digits for digits, else laptop."),
+        typer.Option(
+            help="A name that poolscope info --recipes lists, or a TOML file (default: digits for the digits, laptop "
+            "for other images)."
+        ),
     ] = "",
-    seeds: Annotated[str, typer.Option(help="Such as 0-4 or 0,2,5; every seed is an independent run.")] = "0",
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs (default: runs/NAME); they go on there.")] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Another value of a recipe's field, as lr=0.05; repeatable.")
+    seeds: Annotated[
+        str, typer.Option(help="Such as 0-4 or 0,2,5: one independent run each, in a folder of its own.")
+    ] = "0",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of runs, tables, pictures and report.html (default: runs/NAME). What was interrupted in it "
+            "goes on."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Another number of epochs.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another value for a field of the recipe: lr=0.05, flip=false, clip_norm=none; repeatable."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Another number of epochs, more than warm up (--set warmup_epochs=0.5 changes that)."),
+    ] = None,
     validation: Annotated[
         str | None,
         typer.Option(
-            help="Training images set aside to choose the epoch (default: a tenth); test: as the paper's code."
+            help="So many training images are set aside to choose the best epoch by (default: a tenth); test: the test "
+            "images choose it, as in the paper's code."
         ),
     ] = None,
-    train_images: Annotated[int | None, typer.Option(min=1, help="A class-balanced subset to learn from.")] = None,
-    eta: Annotated[float, typer.Option(min=0, help="Norm of Gaussian noise on the normalised images.")] = 0.0,
-    noise: Annotated[str, typer.Option(help="fresh at every access, or frozen for each image.")] = "fresh",
+    train_images: Annotated[
+        int | None, typer.Option(min=1, help="Learn from a class-balanced subset of so many.")
+    ] = None,
+    eta: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Expected norm of Gaussian noise added to each normalised image, in training and in test."
+        ),
+    ] = 0.0,
+    noise: Annotated[
+        str, typer.Option(help="fresh: drawn anew at every access; frozen: always the same for an image.")
+    ] = "fresh",
     measure_at: Annotated[
-        str, typer.Option(help="Epochs at which D, G, R are measured: 0,1,3,last; none: at no time.")
+        str,
+        typer.Option(
+            help="Epochs after which D, G, R are measured, such as 0,1,3,last (0: the initial network); or none."
+        ),
     ] = "0,last",
-    measure_images: Annotated[int, typer.Option(min=2, help="On so many test images.")] = 1000,
+    measure_images: Annotated[
+        int, typer.Option(min=2, help="Measure D, G, R on so many test images, class-balanced, at most.")
+    ] = 1000,
     displacement: Displacements = None,
     cutoff: Cutoff = 3,
     layers: Layers = "auto",
     activation: Annotated[
-        str | None, typer.Option(help="relu, tanh, swish, gelu, leaky_relu or softplus, of poolscope's networks.")
+        str | None,
+        typer.Option(help="Instead of that of a poolscope: network: relu, tanh, swish, gelu, leaky_relu or softplus."),
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="Further one of the network's constructor, as width=0.5; repeatable.")
+        list[str] | None,
+        typer.Option(help="Further argument of the network's constructor, such as width=0.5; repeatable."),
     ] = None,
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
-    test_split: Annotated[str, typer.Option(help="Split to judge on.")] = "test",
+    test_split: Annotated[str, typer.Option(help="Split to test and to measure on.")] = "test",
     size: Annotated[int | None, typer.Option(help="Resize the shorter side to this and cut the middle.")] = None,
     normalize: Annotated[str, typer.Option(help="auto (the data set's own), cifar10, imagenet or none.")] = "auto",
     root: Root = None,
-    download: Annotated[bool, typer.Option(help="Fetch CIFAR's archive if it is absent.")] = False,
-    data_seed: Annotated[int, typer.Option(min=0, help="Of subset, validation images, frozen noise.")] = 0,
-    precision: Annotated[str | None, typer.Option(help="float32 or bf16-mixed, instead of the recipe's.")] = None,
-    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last, instead of it.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; sums round by it.")] = None,
-    trial: Annotated[bool, typer.Option("--trial", help="Only time precisions and memory formats here.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch CIFAR's archive if it is absent.")] = False,
+    data_seed: Annotated[
+        int, typer.Option(min=0, help="Of subset, validation images and frozen noise: the same for all runs.")
+    ] = 0,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bf16-mixed, instead of the recipe's; see --trial.")
+    ] = None,
+    memory_format: Annotated[
+        str | None, typer.Option(help="contiguous or channels_last, instead of the recipe's; see --trial.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads (default: torch's number); part of the run, for sums round by it."),
+    ] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Train nothing: time each precision and memory format here (half a minute).")
+    ] = False,
     trust_code: Trust = False,
     device: Device = "auto",
 ) -> None:
     """Train a network, once for every seed; measure D, G, R on the way; draw curves and a page.
 
-    A run that was interrupted, even killed, goes on by the same command, and ends with the same weights bit for bit.
+    The same command again goes on with what was interrupted, even killed, to the same weights, bit for bit.
 
     Example: poolscope train poolscope:vgg11_bn --data cifar10 --seeds 0-2 --measure-at 0,1,3,last --out runs/vgg11_bn
     """
-    chosen = {"precision": precision, "memory_format": memory_format, "epochs": epochs, **_fields(change, "--set")}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    fields: dict[str, Any] = {"precision": precision, "memory_format": memory_format, "epochs": epochs}
+    chosen = {key: value for key, value in fields.items() if value is not None}
+    chosen |= {key: None if value == "none" else value for key, value in _fields(change, "--set").items()}
     wanted = _seeds(seeds)
     sizes = numbers(displacement, "--displacement")
     at = _epochs(measure_at)
@@ -88,12 +135,12 @@ def train(
     if noise not in ("fresh", "frozen"):
         raise ValueError(f"--noise must be fresh or frozen; got {noise!r}")
     options = {**({"activation": activation} if activation else {}), **_fields(option, "--option")}
-    folder = None if trial else made_folder(out or Path("runs") / model.rpartition(":")[2])
 
     from poolscope.training import load_recipe, prepare_data
     from poolscope.training.launch import configure
 
     how = load_recipe(recipe or ("digits" if data == "digits" else "laptop")).changed(**chosen)
+    folder = None if trial else made_folder(out or Path("runs") / model.rpartition(":")[2])
     images = prepare_data(
         data,
         train=train_split,
@@ -133,14 +180,16 @@ def train(
     from poolscope.studies.train import run
 
     trained = run(model, images, how, seeds=wanted, out=folder, trust_code=trust_code, **settings)
-    columns = ["seed", "status", "epochs", "best_epoch", "best_validation_error", "best_test_error", "training_error"]
-    print_table(trained.outcomes, f"{model} on {data}", [*columns, "seconds"])
+    columns = ["seed", "status", "epochs", "best_epoch", "selected_by", "best_validation_error", "best_test_error"]
+    print_table(trained.outcomes, f"{model} on {data}", [*columns, "training_error", "seconds"])
     for _, said in trained.summary():
         print("\n".join(said))
     trained.save(folder, {"command": command_line(), "configuration": trained.runs[0].configuration.plain()})
     print(f"open {folder / 'report.html'}")
     if not trained.finished:
-        raise RuntimeError("every run is dead: " + "; ".join(run.outcome["reason"] for run in trained.runs))
+        reasons = dict.fromkeys(run.outcome["reason"] for run in trained.runs)
+        print(f"poolscope: every run is dead: {'; '.join(reasons)}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _fields(pairs: list[str] | None, option: str) -> dict[str, Any]:
@@ -161,12 +210,12 @@ def _seeds(text: str) -> list[int]:
     """Return the seeds of "0-4" or "0,2,5"."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
             raise ValueError(f"--seeds must be whole numbers from 0, like 0-4 or 0,2,5; got {text!r}")
-        seeds += range(int(first), int(last if dash else first) + 1)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds must be different seeds, at least one; got {text!r}")
+        seeds += range(int(first), int(last or first) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds must be different seeds, each is a run; got {text!r}")
     return seeds
 
 
@@ -175,7 +224,7 @@ def _epochs(text: str) -> list[Any]:
     if text == "none":
         return []
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() or part == "last" for part in parts):
+    if not all(part.isdecimal() or part == "last" for part in parts):
         raise ValueError(f"--measure-at must be epochs with commas, the end as last, or none; got {text!r}")
     return [part if part == "last" else int(part) for part in parts]
 
@@ -184,6 +233,6 @@ def _validation(text: str | None) -> Any:
     """Return a number of images, "test" or None."""
     if text is None or text == "test":
         return text
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--validation must be a number of training images from 1, or test; got {text!r}")
     return int(text)

@@ -53,8 +53,8 @@ Displacement = Annotated[
 Displacements = Annotated[
     str | None,
     typer.Option(
-        help="True rms displacement in pixels (default: shorter side / 32), or several with commas: 0.3,1,1.5 (all with "
-        "the same random fields)."
+        help="True rms displacement in pixels (default: shorter side / 32), or several with commas: 0.3,1,1.5 (all "
+        "with the same random fields)."
     ),
 ]
 Cutoff = Annotated[int, typer.Option(help="Highest mode of the deformation.")]

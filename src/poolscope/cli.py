@@ -66,7 +66,6 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _complain("interrupted")
         code = 130
     except Exception as error:
         if hasattr(error, "format_message"):  # a wrong command line
@@ -77,11 +76,16 @@ def main() -> None:
         elif isinstance(error, _BAD_INPUT):
             _complain(str(error))
             code = 2
+        elif type(error).__name__ in ("TrainingStopped", "BlockingIOError"):  # they say what to do
+            _complain(str(error))
+            code = 1
         else:
             if os.environ.get("POOLSCOPE_TRACEBACK"):
                 raise
             _complain(f"failed with {type(error).__name__}: {error} (POOLSCOPE_TRACEBACK=1 shows where)")
             code = 1
+    if code == 130:  # some versions of typer raise, others return it
+        _complain("interrupted")
     sys.stdout.flush()
     sys.exit(code or 0)
 

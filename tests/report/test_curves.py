@@ -15,7 +15,6 @@ from poolscope.report import (
     plot_perturbed,
     plot_quantity,
     plot_sensitivities,
-    plot_training,
     save_figure,
 )
 
@@ -78,19 +77,12 @@ def test_an_unknown_quantity_is_refused():
         plot_quantity(table(), "S")
 
 
-def test_amplitudes_and_training_curves():
+def test_amplitudes_are_the_tables():
     sweep = pd.concat([table().assign(displacement=d, cutoff=3) for d in (0.1, 1.0)])
     (line,) = data_lines(plot_amplitudes(sweep))
     assert line.get_xdata().tolist() == [0.1, 1.0]
     with pytest.raises(ValueError, match="layer must be one of the table's; got 'conv'"):
         plot_amplitudes(sweep, "conv")
-    rows = [
-        {"epoch": 1, "accuracy": 0.5, "validation_accuracy": 0.25},
-        {"epoch": 2, "accuracy": 0.75, "validation_accuracy": 0.5},
-    ]
-    training, test = plot_training(rows).get_lines()
-    assert list(training.get_ydata()) == [0.5, 0.25]
-    assert list(test.get_ydata()) == [0.75, 0.5]
 
 
 def test_pictures_are_the_images():

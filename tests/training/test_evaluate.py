@@ -77,7 +77,7 @@ def test_noise_is_of_seed_and_epoch() -> None:
     assert torch.equal(noise, seen(seed=1, epoch=2))
     assert not torch.allclose(noise, seen(seed=1, epoch=3))
     assert not torch.allclose(noise, seen(seed=0, epoch=2))
-    assert not torch.allclose(noise[:44], noise[256:])  # the second batch has its own
+    assert not torch.allclose(noise[:44], noise[256:], atol=1e-3)  # the second batch has its own, beyond rounding
     assert noise.flatten(1).norm(dim=1).mean() == pytest.approx(3, rel=0.05)
 
 

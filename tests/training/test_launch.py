@@ -15,7 +15,7 @@ from poolscope.training.launch import configure
 def test_the_arguments_reach_the_configuration(arrays_cache: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn, an extra")
     said: list[str] = []
-    recipe = load_recipe("digits").changed(epochs=1, dead_after=9, lr=1e-6)
+    recipe = load_recipe("digits").changed(epochs=1, dead_after=9, lr=1e-6, warmup_epochs=0.0)
     run = train(
         "poolscope:fullconn2", "digits", out=tmp_path / "a" / "run", recipe=recipe, seed=2, validation=30,
         train_images=60, eta=0.5, noise="frozen", measure_at=(0, "last"), measure={"images": 10, "layers": "output"},
@@ -79,3 +79,19 @@ def test_wrong_arguments_are_one_line(digits: Data, arguments: dict[str, Any], m
 def test_epochs_are_named_once(digits: Data) -> None:
     with pytest.raises(TypeError, match="at"):
         configure("poolscope:lenet", digits, load_recipe("laptop"), measure={"at": (1,)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"options": {"num_classes": 5}}, r"a number for each of 10 classes; got shape \(2, 5\) of two"),
+        ({"measure_at": (0,), "measure": {"layers": ("nowhere",)}}, "nowhere"),
+        ({"measure_at": ("last",), "measure": {"cutoff": 40}}, "cutoff"),
+    ],
+)
+def test_a_wrong_choice_shows_before_a_folder_holds_it(
+    digits: Data, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train("poolscope:lenet", digits, out=tmp_path / "run", recipe="digits", device="cpu", threads=1, **arguments)
+    assert not (tmp_path / "run").exists()

@@ -50,6 +50,8 @@ def test_subsets_are_balanced_and_keep_off_the_validation_images(prepared: Any) 
     other = prepared(images=200, validation=100, seed=1)
     assert numbers(other.train) != numbers(data.train)
     assert numbers(other.validation) != numbers(data.validation)
+    firsts = [prepared(images=200, validation="test", seed=seed).train for seed in (0, 1)]
+    assert numbers(firsts[0]) != numbers(firsts[1])
 
 
 def test_a_tenth_is_for_validation_unless_said_otherwise(prepared: Any) -> None:

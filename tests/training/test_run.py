@@ -118,6 +118,14 @@ def test_best_and_last_are_the_rows_of_the_curve(whole: Run, chosen: Configurati
     assert (whole.outcome["training_loss"], whole.outcome["training_error"]) == tuple(curve.loc[3, ["loss", "error"]])
 
 
+def test_the_initial_network_can_be_the_best(chosen: Configuration, digits: Data, tmp_path: Path) -> None:
+    found = trained(configured(digits, chosen.recipe, seed=7), digits, tmp_path / "run")
+    assert found.outcome["best_epoch"] == 0, "or this seed shows nothing"
+    best, initial, last = (weights(found, which) for which in ("best", "initial", "last"))
+    assert all(torch.equal(best[name], initial[name]) for name in best)
+    assert not all(torch.equal(best[name], last[name]) for name in best)
+
+
 def test_measured_rows_are_those_of_measure_on_the_saved_weights(whole: Run, digits: Data) -> None:
     table = whole.sensitivity
     assert table is not None
@@ -426,6 +434,7 @@ def test_zero_loss_ends_a_run_if_the_recipe_says_so(two: Data, tmp_path: Path, s
         assert found.outcome["reason"] == f"zero training loss in epoch {first}"
     else:
         assert found.outcome["epochs"] == 12
+    assert found.finished  # 12 images all right are not chance, though too few for 4 standard deviations
     assert found.outcome["selected_by"] == "test"
     assert found.curve["validation_error"].equals(found.curve["test_error"])
 
@@ -591,6 +600,23 @@ def test_checkpoints_take_a_small_share_of_the_time(
     configuration = configured(digits, recipe, options={}).model_copy(update={"model": "poolscope:fullconn2"})
     trained(configuration, digits, tmp_path / "run", checkpoint_seconds=10.0)
     assert writes == [11, 114]  # after more than 10 s; then after more than 50 * 2 s since 13
+
+
+def test_the_threads_are_those_of_the_configuration_and_come_back(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance, seen = Learner.advance, set()
+
+    def watched(self: Learner) -> None:
+        seen.add(torch.get_num_threads())
+        advance(self)
+
+    monkeypatch.setattr(Learner, "advance", watched)
+    before = torch.get_num_threads()
+    configuration = configured(digits, small_recipe(epochs=1), options={}, threads=before + 1)
+    trained(configuration.model_copy(update={"model": "poolscope:fullconn2"}), digits, tmp_path / "run")
+    assert seen == {before + 1}
+    assert torch.get_num_threads() == before
 
 
 def test_the_words_of_progress(chosen: Configuration, digits: Data, tmp_path: Path) -> None:

@@ -141,18 +141,19 @@ def rehearse(configuration: Configuration, data: Data, *, trust_code: bool = Fal
         trust_code: as for ``load_model``.
 
     Raises:
-        ValueError: a network or layers that there are not, outputs that are not one a class, a cutoff too high for the
+        ValueError: a network or layers that there are not, too few outputs for the classes, a cutoff too high for the
             images.
         TypeError: an option that the network does not take.
     """
     model = prepare_model(configuration, trust_code=trust_code).eval()
     images = data.measured(2)
     with torch.no_grad():
-        outputs = model(images)
-    wanted = (len(images), configuration.options["num_classes"])
-    if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != wanted:
-        got = tuple(outputs.shape[1:]) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise ValueError(f"the network must give each image {wanted[1]} numbers, as many as the loss takes; got {got}")
+        outputs: object = model(images)
+    shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else ()
+    hinge = configuration.recipe.loss == "hinge"
+    if len(shape) != 2 or (shape[1] != 1 if hinge else shape[1] < data.classes):
+        wanted = "one number" if hinge else f"a number for each of {data.classes} classes"
+        raise ValueError(f"the network must give an image {wanted}; got shape {shape} of two")
     choice = configuration.measure
     if not choice.at and not choice.last:
         return

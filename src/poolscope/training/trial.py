@@ -47,7 +47,7 @@ def time_steps(
             learner = Learner(model, Batches(resident, recipe, 0), recipe, 0)
             with training(model, device):
                 times = _step_times(learner, seconds)
-            rate = recipe.batch_size / sorted(times)[len(times) // 2]
+            rate = len(resident) / learner.batches.steps / sorted(times)[len(times) // 2]
             rows.append({"precision": precision, "memory_format": memory_format, "images_per_second": rate})
     finally:
         torch.set_num_threads(threads)
