@@ -95,3 +95,8 @@ def test_a_wrong_choice_shows_before_a_folder_holds_it(
     with pytest.raises(ValueError, match=message):
         train("poolscope:lenet", digits, out=tmp_path / "run", recipe="digits", device="cpu", threads=1, **arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_training_does_not_start_from_a_weights_file(digits):
+    with pytest.raises(ValueError, match=r"starts from initial weights.*best\.safetensors"):
+        configure("runs/seed-0/best.safetensors", digits, load_recipe("digits"))

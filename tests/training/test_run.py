@@ -551,8 +551,8 @@ def test_other_errors_of_the_system_come_through(
 
 def test_a_second_process_is_refused(chosen: Configuration, digits: Data, tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="no flock on this system")
-    script = "import sys, time; from pathlib import Path; from poolscope.training.lock import locked\n"
-    script += "with locked(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    script = "import sys, time; from pathlib import Path; from poolscope._lock import locked\n"
+    script += "with locked(Path(sys.argv[1]) / '.lock'): print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

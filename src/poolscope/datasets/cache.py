@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from poolscope._files import written_whole
+from poolscope._lock import locked
 from poolscope._progress import Progress
 from poolscope.datasets.images import ImageDataset
-from poolscope.datasets.lock import locked
 from poolscope.datasets.transform import to_unit
 
 _FORMAT = 1  # of an entry's files, and of what decoding does

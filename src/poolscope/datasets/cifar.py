@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poolscope._lock import locked
 from poolscope._torchvision import import_torchvision
-from poolscope.datasets.lock import locked
 from poolscope.datasets.source import Statistics, check_split
 from poolscope.networks.image_format import CIFAR10_MEAN, CIFAR10_STD
 

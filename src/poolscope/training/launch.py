@@ -108,8 +108,13 @@ def configure(
     """Return the configuration of a run; arguments as for `train`.
 
     Raises:
-        ValueError: a hinge loss and more than two classes, or a number out of range.
+        ValueError: a weights file in the place of a network's name, a hinge loss and more than two classes, or a
+            number out of range.
     """
+    if str(model).endswith(".safetensors"):
+        raise ValueError(
+            f"training starts from initial weights, which the seed decides: give a network's name; got the file {model}"
+        )
     if recipe.loss == "hinge" and data.classes != 2:
         raise ValueError(f"the hinge loss needs two classes, told by a sign; {data.choice.spec} has {data.classes}")
     outputs = 1 if recipe.loss == "hinge" else data.classes

@@ -44,7 +44,8 @@ class Recipe(BaseModel):
         deformation_cutoff: its highest mode.
         stop_at_zero_loss: end after the first epoch whose mean training loss is exactly 0 (the authors' code does).
         patience: end after so many epochs without a better validation error; ``None``: never.
-        dead_after: a run whose training accuracy after so many epochs is that of chance is given up as dead.
+        dead_after: a run whose training accuracy after so many epochs, or after all if they are fewer, is that of
+            chance is given up as dead.
         precision: "float32", or "bf16-mixed": forward and backward passes in bfloat16 where autocast holds it safe,
             weights and their updates in float32.
         memory_format: of the convolutions' tensors.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from poolscope._files import written_whole
+from poolscope._lock import locked
 from poolscope._progress import Progress
 from poolscope._sealed import read_sealed
 from poolscope.networks import Preprocessing, load_model, write_weights
@@ -27,7 +28,6 @@ from poolscope.training.checkpoint import Checkpoints
 from poolscope.training.configuration import Configuration, differences
 from poolscope.training.evaluate import evaluate
 from poolscope.training.learner import Diverged, Learner, training
-from poolscope.training.lock import locked
 from poolscope.training.prepare import Data, prepare_model
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def train_run(
     folder = Path(folder)
     with _clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
+        with locked(folder / ".lock", wait=False):
             configuration = _claim(folder, configuration)
             if (folder / "outcome.json").is_file():
                 Checkpoints(folder / "checkpoints", say).remove()  # it may have been killed before it could

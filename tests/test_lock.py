@@ -1,4 +1,4 @@
-"""The lock of a run's folder, between real processes."""
+"""The lock of a folder, between real processes; waiting for one is tested with the cache of images."""
 
 import subprocess
 import sys
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from poolscope.training.lock import locked
+from poolscope._lock import locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from poolscope.training.lock import locked
-with locked(Path(sys.argv[1])):
+from poolscope._lock import locked
+with locked(Path(sys.argv[1]) / '.lock'):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -24,21 +24,21 @@ def test_another_process_is_kept_out_until_the_holder_dies(tmp_path: Path) -> No
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BlockingIOError, match="one process at a time may train in a folder; another one is at"):  # noqa: SIM117
-            with locked(tmp_path):
+        with pytest.raises(BlockingIOError, match="one process at a time may work in a folder; another one is at"):  # noqa: SIM117
+            with locked(tmp_path / ".lock", wait=False):
                 pytest.fail("two hold it")
     finally:
         holder.kill()
         holder.wait()
-    with locked(tmp_path):
+    with locked(tmp_path / ".lock", wait=False):
         pass
 
 
 def test_it_is_let_go_of_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="no flock on this system")
-    with locked(tmp_path), pytest.raises(BlockingIOError), locked(tmp_path):
+    with locked(tmp_path / ".lock", wait=False), pytest.raises(BlockingIOError), locked(tmp_path / ".lock", wait=False):
         pass
-    with pytest.raises(KeyError), locked(tmp_path):
+    with pytest.raises(KeyError), locked(tmp_path / ".lock", wait=False):
         raise KeyError
-    with locked(tmp_path):
+    with locked(tmp_path / ".lock", wait=False):
         pass
