@@ -304,6 +304,39 @@ def test_best_weights_older_than_the_checkpoint_are_no_basis(
     assert "begun anew: best.safetensors is older than the checkpoint" in said[0]
 
 
+@pytest.mark.parametrize("version", ["the same", "another"])
+def test_best_weights_newer_than_the_checkpoint_must_come_again(
+    whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    folder = tmp_path / "run"
+    interrupted(chosen, digits, folder, 5, monkeypatch)
+    shutil.copy(whole.folder / "best.safetensors", folder / "best.safetensors")  # as if killed before its checkpoint
+    assert whole.outcome["best_epoch"] > 0  # the checkpoint is inside the first epoch
+    if version == "another":
+        monkeypatch.setattr(run, "_environment", lambda: {"torch": "0", "python": "0", "machine": "none"})
+    said: Said = []
+    same(trained(chosen, digits, folder, said), whole)
+    assert ("begun anew: best.safetensors is newer than the checkpoint" in said[0]) == (version == "another")
+
+
+def test_a_last_measurement_that_is_lost_is_made_again(
+    whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def fail(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_SHARE", 0)
+        patch.setattr(run._Training, "_finish", fail)
+        with pytest.raises(Stop):
+            trained(chosen, digits, folder, checkpoint_seconds=0.0)
+    last = folder / "sensitivity" / f"epoch-{chosen.recipe.epochs:04d}.parquet"
+    last.unlink()
+    same(trained(chosen, digits, folder), whole)
+
+
 def test_damaged_checkpoints(
     whole: Run, chosen: Configuration, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -374,6 +374,8 @@ class _Training:
                     return f"{which}.safetensors is not of a run"
                 if which == "best" and stored["row"]["epoch"] < facts["best_epoch"]:
                     return "best.safetensors is older than the checkpoint"
+                if which == "best" and stored["row"]["epoch"] > facts["best_epoch"] and not self._same_versions(facts):
+                    return "best.safetensors is newer than the checkpoint, and the versions are others"
             done = facts["epoch"] if facts["epoch"] else 0
             for epoch in self.configuration.measure.at:
                 if epoch <= done:
@@ -382,6 +384,10 @@ class _Training:
             return str(error)
         return None
 
+    def _same_versions(self, facts: dict[str, Any]) -> bool:
+        """Whether the steps since a checkpoint, done again, will come to the same bits."""
+        return bool(facts["environments"] and facts["environments"][-1] == _environment())
+
     def _finish(self, status: str, reason: str) -> None:
         """Write what was found, the outcome last, and remove the checkpoints."""
         import pandas as pd
@@ -389,6 +395,8 @@ class _Training:
         assert self.best is not None
         self._write_best()
         last = self.curve[-1]
+        if self.configuration.measure.last and status == "finished" and not self._measured(last["epoch"]).is_file():
+            self._measure(last["epoch"])
         if status == "finished":
             self._write_weights("last", self.model.state_dict(), _plain(last))
         record = {"configuration": self.configuration.plain()}
@@ -469,9 +477,13 @@ def _full(row: Row) -> Row:
 
 def _note_environment(environments: list[dict[str, str]]) -> None:
     """Note machine and versions, if they are not those of the run so far: such a run is not repeatable to the bit."""
-    here = {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
+    here = _environment()
     if here not in environments:
         environments.append(here)
+
+
+def _environment() -> dict[str, str]:
+    return {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
 
 
 def _duration(seconds: float) -> str:
