@@ -103,7 +103,7 @@ def test_ctrl_c_exits_with_130_and_goes_on_to_the_same_weights(run, tmp_path, mo
     assert not (tmp_path / "cut" / "seed-0" / "outcome.json").exists()
     code, printed, _ = run(*words, str(tmp_path / "cut"))
     assert code == 0
-    assert "goes on after 1 epochs" in printed
+    assert "goes on after 1 epoch" in printed
     assert "epoch 1 of 3" not in printed
     whole, cut = (weights(tmp_path / name / "seed-0") for name in ("whole", "cut"))
     assert all(torch.equal(value, cut[name]) for name, value in whole.items())
@@ -136,7 +136,7 @@ def test_only_dead_runs_exit_with_1_and_the_reason(run, tmp_path, monkeypatch): 
     words = [*QUICK, "--set", "lr=1e-9", "--measure-at", "none", "--out", str(tmp_path)]
     code, printed, err = run(*words)
     assert code == 1
-    assert re.fullmatch(r"poolscope: every run is dead: chance after 1 epochs: training accuracy 0\.\d+, .*\n", err)
+    assert re.fullmatch(r"poolscope: every run is dead: chance after 1 epoch: training accuracy 0\.\d+, .*\n", err)
     assert "dead" in printed
     assert "Seed 0 is dead, and left out of every mean" in str(pages)  # which is written all the same
 

@@ -261,7 +261,7 @@ def test_other_words_in_the_description_are_no_other_run(
     said: Said = []
     other = chosen.model_copy(update={"recipe": chosen.recipe.changed(description="in other words")})
     same(trained(other, digits, tmp_path / "run", said), whole)
-    assert "goes on after 1 epochs and 3 of 8 steps" in said[0]
+    assert "goes on after 1 epoch and 3 of 8 steps" in said[0]
 
 
 def test_seeds_are_independent_of_each_other_and_of_their_order(
@@ -352,7 +352,7 @@ def test_damaged_checkpoints(
     said: Said = []
     same(trained(chosen, digits, folder, said), whole)
     assert "a checkpoint is damaged and left out" in said[0]
-    assert "goes on after 1 epochs and 3 of 8 steps" in said[1]
+    assert "goes on after 1 epoch and 3 of 8 steps" in said[1]
     for path in (both / "checkpoints").iterdir():
         path.write_bytes(b"\0" * 1000)
     said.clear()
@@ -411,7 +411,7 @@ def test_a_run_at_chance_is_dead_and_says_so_early(digits: Data, tmp_path: Path)
 
 def test_a_run_shorter_than_that_is_judged_at_its_end(digits: Data, tmp_path: Path) -> None:
     found = trained(lenet(digits, lr=1e-12, epochs=1, dead_after=5), digits, tmp_path / "run")
-    assert found.outcome["reason"].startswith("chance after 1 epochs")
+    assert found.outcome["reason"].startswith("chance after 1 epoch")
 
 
 def test_chance_is_the_most_frequent_class_and_its_spread(digits: Data) -> None:

@@ -233,7 +233,7 @@ def _subtitle(runs: Sequence[Run]) -> str:
     parts = [
         first.data.spec,
         f"{first.recipe.epochs} epochs",
-        f"seeds {', '.join(str(r.configuration.seed) for r in runs)}",
+        f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.configuration.seed) for r in runs)}",
     ]
     if first.data.eta:
         parts.append(f"{first.data.noise} noise of norm {first.data.eta:g}")

@@ -255,15 +255,13 @@ class _Training:
         if epoch == recipe.dead_after or (epoch == recipe.epochs < recipe.dead_after):
             chance, spread = _chance(self.data)
             if 1 - row["error"] < min(1.0, chance + 4 * spread):  # all right is not by chance, however few they are
-                return (
-                    f"chance after {epoch} epochs: training accuracy {1 - row['error']:.4f}, that of the most frequent "
-                    f"class is {chance:.4f}"
-                )
+                accuracy = f"training accuracy {1 - row['error']:.4f}, that of the most frequent class is {chance:.4f}"
+                return f"chance after {_epochs(epoch)}: {accuracy}"
         if recipe.stop_at_zero_loss and row["loss"] == 0:
             return f"zero training loss in epoch {epoch}"
         if recipe.patience is not None and self.best and epoch - self.best["epoch"] >= recipe.patience:
-            return f"no better validation error for {recipe.patience} epochs"
-        return f"all {recipe.epochs} epochs" if epoch == recipe.epochs else None
+            return f"no better validation error for {_epochs(recipe.patience)}"
+        return f"all {_epochs(recipe.epochs)}" if epoch == recipe.epochs else None
 
     def _measure(self, epoch: int) -> None:
         import pandas as pd
@@ -358,7 +356,7 @@ class _Training:
         self.environments = facts["environments"]
         self.first_epoch = self.learner.epoch
         self.say(
-            f"{self.folder.name}: goes on after {self.learner.epoch} epochs and {self.learner.step} of "
+            f"{self.folder.name}: goes on after {_epochs(self.learner.epoch)} and {self.learner.step} of "
             f"{self.learner.batches.steps} steps"
         )
         return True
@@ -484,6 +482,10 @@ def _note_environment(environments: list[dict[str, str]]) -> None:
 
 def _environment() -> dict[str, str]:
     return {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch" if number == 1 else f"{number} epochs"
 
 
 def _duration(seconds: float) -> str:
