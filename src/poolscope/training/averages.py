@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from poolscope.training.run import Run
+from poolscope.training.finished import Run
 
 if TYPE_CHECKING:
     import pandas as pd

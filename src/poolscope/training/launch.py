@@ -12,9 +12,10 @@ import torch
 from poolscope.perturb import Diffeomorphism
 from poolscope.sensitivity import measure as measure_images
 from poolscope.training.configuration import Configuration, MeasureChoice
+from poolscope.training.finished import Run
 from poolscope.training.prepare import Data, prepare_data, prepare_model
 from poolscope.training.recipe import Recipe, load_recipe, validated
-from poolscope.training.run import Run, train_run
+from poolscope.training.run import train_run
 
 
 def train(
