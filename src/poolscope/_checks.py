@@ -30,6 +30,21 @@ def check_images(images: Tensor, *, least_side: int = 3) -> None:
         )
 
 
+def check_measured(images: Tensor) -> None:
+    """Refuse what is neither a batch of images ``[N, C, H, W]`` nor one of rows ``[N, C, L]``.
+
+    Raises:
+        TypeError, ValueError: as `check_images`.
+    """
+    rows = isinstance(images, Tensor) and images.ndim == 3
+    check_images(images[:, :, None] if rows else images, least_side=1)
+    if images.ndim not in (3, 4):
+        raise ValueError(f"images must be [N, C, H, W], or rows [N, C, L]; got shape {tuple(images.shape)}")
+    if max(images.shape[2:]) < 3 or (not rows and min(images.shape[2:]) < 3):
+        check_images(images)  # says what is too short
+        raise ValueError(f"rows must be at least 3 pixels long; got shape {tuple(images.shape)}")
+
+
 def check_generator(generator: object) -> None:
     """Refuse anything but a ``torch.Generator``, so that no sampler falls back on the global state."""
     if not isinstance(generator, torch.Generator):

@@ -39,6 +39,11 @@ class Progress:
         if self._bar is not None:
             self._bar.advance(self._task, count)
 
+    def tell(self, text: str, total: int | None = None) -> None:
+        """Say otherwise what is being done, and how much of it there is, once that is known."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=text, total=total)
+
     def __enter__(self) -> Progress:
         if self._bar is not None:
             self._bar.start()

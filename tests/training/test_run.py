@@ -313,7 +313,7 @@ def test_best_weights_newer_than_the_checkpoint_must_come_again(
     shutil.copy(whole.folder / "best.safetensors", folder / "best.safetensors")  # as if killed before its checkpoint
     assert whole.outcome["best_epoch"] > 0  # the checkpoint is inside the first epoch
     if version == "another":
-        monkeypatch.setattr(run, "_environment", lambda: {"torch": "0", "python": "0", "machine": "none"})
+        monkeypatch.setattr(run, "environment", lambda: {"torch": "0", "python": "0", "machine": "none"})
     said: Said = []
     found = trained(chosen, digits, folder, said)
     for which in ("best", "last"):
@@ -663,7 +663,7 @@ def test_the_words_of_progress(chosen: Configuration, digits: Data, tmp_path: Pa
         f"r: epoch 1 of 2: loss {row['loss']:.4f}, error {row['error']:.2%}, validation {row['validation_error']:.2%}, "
         f"test {row['test_error']:.2%}; "
     )
-    assert [run._duration(seconds) for seconds in (5.0, 119.0, 600.0, 8000.0)] == ["5 s", "119 s", "10 min", "2.2 h"]
+    assert [run.duration(seconds) for seconds in (5.0, 119.0, 600.0, 8000.0)] == ["5 s", "119 s", "10 min", "2.2 h"]
 
 
 def test_a_table_without_runs_is_none() -> None:

@@ -99,6 +99,8 @@ def open_arrays(
         root=root,
         download=download,
     )
+    if len(dataset.shape) != 3:
+        raise ValueError(f"rows of pixels are not kept as arrays of images, load_images has them; got {spec!r}")
     images, labels, digest = decoded_once(dataset, cache_folder(cache), progress=progress)
     return Arrays(
         dataset.name, images, labels, dataset.classes, dataset.mean, dataset.std, digest, dataset.description()

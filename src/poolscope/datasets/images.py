@@ -40,7 +40,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         classes: the names of the labels 0, 1, ..., if known.
         mean, std: what was subtracted from, and what then divided, values in [0, 1], one a channel; ``None`` if the
             values are left in [0, 1].
-        shape: (channels, height, width) of every image.
+        shape: (channels, height, width) of every image; (channels, length) of the rows of one-dimensional tasks, whose
+            ``dataset[i]`` is float32 [C, L].
         eta, noise_seed: expected norm and seed of the Gaussian corruption that every image has, `frozen_noise`.
     """
 
@@ -70,7 +71,9 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
             raise ValueError(
                 f"a model must take 1 (grey) or 3 (RGB) channels to be given images of {self.name}; got {channels}"
             )
-        self.shape = (self._channels, first.height, first.width)
+        self._frame = (self._channels, first.height, first.width)
+        self._is_rows = getattr(source, "is_rows", False)
+        self.shape = (self._channels, first.width) if self._is_rows else self._frame
         statistics = _statistics(normalize, source.statistics, wanted, self._channels)
         self.mean = statistics.mean if statistics else None
         self.std = statistics.std if statistics else None
@@ -79,7 +82,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "channels height width"], int]:
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "channels *size"], int]:
         """One image and its label.
 
         Raises:
@@ -91,8 +94,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         image = normalise(pixels, self.mean, self.std)
         if self.eta:
             index = operator.index(index) % self._length
-            image += frozen_noise(torch.tensor([index]), self.shape, self.eta, seed=self.noise_seed)[0]
-        return image.contiguous(), label
+            image += frozen_noise(torch.tensor([index]), self._frame, self.eta, seed=self.noise_seed)[0]
+        return (image[:, 0] if self._is_rows else image).contiguous(), label
 
     def pixels(self, index: int) -> tuple[Pixels, int]:
         """One image before normalisation and noise, bytes where it has no more than 8 bits, and its label.
@@ -105,10 +108,10 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
             raise IndexError(f"index must be in -{self._length} .. {self._length - 1}; got {index}")
         index %= self._length
         picture, label = self._picture(index)
-        if (picture.height, picture.width) != self.shape[1:]:
+        if (picture.height, picture.width) != self._frame[1:]:
             raise ValueError(
                 f"images must have one size, or size=... must say to which to resize them: image 0 of {self.name} is "
-                f"{self.shape[1]}x{self.shape[2]}, image {index} is {picture.height}x{picture.width}"
+                f"{self._frame[1]}x{self._frame[2]}, image {index} is {picture.height}x{picture.width}"
             )
         pixels = to_pixels(picture)
         if len(pixels) == 3 and self._channels == 1 and not self._converts:
@@ -130,7 +133,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         identity = {
             "source": self._source.identity(),
             "images": self._length,
-            "shape": self.shape,
+            "shape": self._frame,
             "converts": self._converts,
             "wanted": wanted,
             "pillow": PIL.__version__,  # decoders and resizing change with it

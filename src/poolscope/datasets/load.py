@@ -14,11 +14,12 @@ from poolscope.datasets.digits import Digits
 from poolscope.datasets.folder import ImageFolder
 from poolscope.datasets.images import ImageDataset, Normalization
 from poolscope.datasets.parquet import Parquet
+from poolscope.datasets.scale_detection import ScaleDetectionImages
 from poolscope.datasets.source import Source
 from poolscope.networks import Preprocessing, preprocessing
 
 Size = int | tuple[int, int]
-Images = Float[Tensor, "images channels height width"]
+Images = Float[Tensor, "images channels *size"]
 Labels = Int64[Tensor, "images"]
 
 
@@ -40,9 +41,10 @@ def open_images(
     Args:
         spec: ``"digits"``, scikit-learn's 8x8 digits at 32x32; ``"cifar10"``; ``"cifar100"``, its 100 fine classes;
             ``"imagefolder:DIR"``, image files in one subfolder a class, or in none; ``"parquet:FILE-or-DIR"``, encoded
-            images as on the Hugging Face hub.
-        split: ``"train"`` or ``"test"`` for digits, cifar10 and cifar100, a subfolder of ``imagefolder:``, the
-            beginning of the file names of ``parquet:``. ``None`` takes all there are.
+            images as on the Hugging Face hub; ``"scale-detection:task=1,dim=2,length=32,scale=14,gap=2"``, a task of
+            section 3 (`poolscope.tasks`), in the pixel values of the task, whatever the model.
+        split: ``"train"`` or ``"test"`` for digits, cifar10, cifar100 and tasks that say ``train=``, a subfolder of
+            ``imagefolder:``, the beginning of the file names of ``parquet:``. ``None`` takes all there are.
         size: pixels per side, or (height, width): the image is resized with its proportions until it just covers
             this, and the middle cut out.
         count: only the first so many images.
@@ -72,6 +74,10 @@ def open_images(
         default = Preprocessing(pixels, mean=None, std=None, channels=3, resize=pixels)
         wanted = replace(wanted or default, size=pixels, resize=pixels)
     source = _open_source(spec, split, root, download)
+    if isinstance(source, ScaleDetectionImages):
+        if size is not None:
+            raise ValueError(f"a task's size is its length, size must be left out; got size={size} for {spec!r}")
+        wanted = None
     return ImageDataset(
         source,
         wanted=wanted,
@@ -131,7 +137,7 @@ def load_images(
     eta: float = 0.0,
     noise_seed: int = 0,
 ) -> Images | tuple[Images, Labels]:
-    """All images of a data set as one tensor, float32 [N, C, H, W], normalised.
+    """All images of a data set as one tensor, float32 [N, C, H, W] ([N, C, L] of rows), normalised.
 
     The arguments are those of `open_images`, which see.
 
@@ -167,11 +173,13 @@ def _open_source(spec: str, split: str | None, root: str | Path | None, download
         return ImageFolder(path, split)
     if colon and path and kind == "parquet":
         return Parquet(path, split)
+    if kind == "scale-detection":
+        return ScaleDetectionImages(spec if colon else f"{spec}:", split)
     if spec == "digits":
         return Digits(split)
     if spec == "cifar10" or spec == "cifar100":
         return CIFAR(spec, split, root=root, download=download)
-    known = ["digits", "cifar10", "cifar100", "imagefolder:DIR", "parquet:FILE-or-DIR"]
+    known = ["digits", "cifar10", "cifar100", "imagefolder:DIR", "parquet:FILE-or-DIR", "scale-detection:..."]
     close = difflib.get_close_matches(kind, [name.partition(":")[0] for name in known], n=1)
     if Path(spec).expanduser().exists():
         close = [f"{'parquet' if spec.endswith('.parquet') else 'imagefolder'}:{spec}"]

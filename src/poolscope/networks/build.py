@@ -62,7 +62,7 @@ def preprocessing_of(full_name: str) -> Preprocessing | None:
     match library:
         case "poolscope":
             _require_known("poolscope", name, NETWORKS)
-            return cifar_preprocessing(channels=3, size=32, padding=0)
+            return None if name == "simplecnn" else cifar_preprocessing(channels=3, size=32, padding=0)
         case "torchvision":
             models = import_torchvision().models
             _require_known("torchvision", name, models.list_models())
@@ -84,7 +84,9 @@ def _build_ours(name: str, recipe: Recipe, pretrained: str | None) -> Built:
     channels = defaults["in_channels"].default if recipe.in_channels is None else recipe.in_channels
     options = recipe.options
     model = NETWORKS[name](num_classes=classes, in_channels=channels, **options)
-    wanted = cifar_preprocessing(channels=channels, size=options.get("size", 32), padding=options.get("padding", 0))
+    wanted = None  # the simple CNNs take any size, and images as they are
+    if name != "simplecnn":
+        wanted = cifar_preprocessing(channels=channels, size=options.get("size", 32), padding=options.get("padding", 0))
     return Built(model, wanted, recipe._replace(num_classes=classes, in_channels=channels))
 
 

@@ -12,6 +12,7 @@ from poolscope.networks.efficientnet import EfficientNet
 from poolscope.networks.fullconn import FullConn
 from poolscope.networks.lenet import LeNet
 from poolscope.networks.resnet import ResNet
+from poolscope.networks.simple import SimpleCNN
 from poolscope.networks.vgg import VGG
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -26,4 +27,5 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "minivgg": functools.partial(VGG, 11, batch_norm=True, width=0.25),
     **{f"resnet{depth}": functools.partial(ResNet, depth) for depth in (18, 34, 50)},
     "efficientnet_b0": EfficientNet,
+    "simplecnn": SimpleCNN,
 }

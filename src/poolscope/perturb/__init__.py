@@ -5,7 +5,9 @@ from poolscope.perturb.blur import ResamplingBlur
 from poolscope.perturb.deformation import Deformation
 from poolscope.perturb.diffeomorphism import Diffeomorphism
 from poolscope.perturb.folding import fold_fraction, least_jacobian, temperature_range
+from poolscope.perturb.mover import Mover
 from poolscope.perturb.noise import GaussianNoise, MatchedNoise, Noise, SpectrumMatchedNoise
+from poolscope.perturb.pixel_shift import PixelShift
 from poolscope.perturb.warping import warp
 
 __all__ = [
@@ -13,7 +15,9 @@ __all__ = [
     "Diffeomorphism",
     "GaussianNoise",
     "MatchedNoise",
+    "Mover",
     "Noise",
+    "PixelShift",
     "ResamplingBlur",
     "Rotation",
     "Scaling",

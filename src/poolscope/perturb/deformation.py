@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -10,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from poolscope._checks import check_generator, check_images
+from poolscope.perturb.mover import Mover
 from poolscope.perturb.randomness import GeneratorRandomness, Randomness
 from poolscope.perturb.warping import Interpolation, warp
 
 
-class Deformation(ABC):
+class Deformation(Mover):
     """A random displacement field for each image, and the images moved along it.
 
     Subclasses say how a field is drawn (``draw``); everything else follows.
@@ -29,6 +31,10 @@ class Deformation(ABC):
     @abstractmethod
     def mean_square(self, size: tuple[int, int]) -> float:
         """Return E|(dx, dy)|² over pixels and draws for images of ``size`` (H, W), in pixels²."""
+
+    def displacement(self, size: tuple[int, int]) -> float:
+        """Return the rms of |(dx, dy)| over pixels and draws for images of ``size`` (H, W), in pixels."""
+        return math.sqrt(self.mean_square(size))
 
     def describe(self, size: tuple[int, int]) -> Mapping[str, object]:
         """Return what this ensemble is on images of ``size`` (H, W), for a record."""

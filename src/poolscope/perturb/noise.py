@@ -104,20 +104,24 @@ class GaussianNoise(Noise):
 
     Args:
         rms_norm: sqrt(E|η|²), in units of the (normalised) images; 0 or more.
+        rectified: apply ReLU to the noise, not renormalised, which halves its power. With ``rms_norm`` the rms of
+            |τx - x| over a data set, this is the noise of the authors' 1D code.
 
     Raises:
         ValueError: rms_norm negative or not finite.
     """
 
-    def __init__(self, rms_norm: float = 1.0):
+    def __init__(self, rms_norm: float = 1.0, *, rectified: bool = False):
+        self.rectified = bool(rectified)
         self.rms_norm = check_positive(rms_norm, "rms_norm", allow_zero=True)
 
     def draw(self, images: Tensor, moved: Tensor, randomness: Randomness) -> Tensor:
         normal = randomness.normal(*images.shape[1:]).to(device=images.device, dtype=images.dtype)
-        return normal * (self.rms_norm / math.sqrt(images[0].numel()))
+        noise = normal * (self.rms_norm / math.sqrt(images[0].numel()))
+        return noise.relu() if self.rectified else noise
 
     def __repr__(self) -> str:
-        return f"GaussianNoise(rms_norm={self.rms_norm:g})"
+        return f"GaussianNoise(rms_norm={self.rms_norm:g}{', rectified=True' if self.rectified else ''})"
 
 
 class SpectrumMatchedNoise(Noise):

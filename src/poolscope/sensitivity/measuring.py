@@ -37,6 +37,7 @@ def measure(
     memory_format: MemoryFormat = "contiguous",
     noise_on: Literal["cpu", "device"] = "cpu",
     protocol: Literal["text", "published"] = "text",
+    pairs: Literal["distinct", "all"] = "distinct",
     progress: bool = True,
     name: str | None = None,
     variant: str = "given",
@@ -51,9 +52,9 @@ def measure(
 
     Args:
         model: any ``nn.Module`` that takes images; compiled ones are measured through the original.
-        images: tensor ``[N, C, H, W]``, floating point and normalised as the model wants; a map-style data set of
-            images or (image, …); a ``DataLoader`` (a shuffling one must yield indices); or a data set's name or a
-            folder, opened at the model's own size and normalisation.
+        images: tensor ``[N, C, H, W]``, or rows ``[N, C, L]``, floating point and normalised as the model wants; a
+            map-style data set of images or (image, …); a ``DataLoader`` (a shuffling one must yield indices);
+            or a data set's name or a folder, opened at the model's own size and normalisation.
         deformation: τ (default: ``Diffeomorphism()``), or any callable ``(images, *, generator) -> images``.
         noise: η (default: ``MatchedNoise()``), or any callable ``(images, moved, *, generator) -> images + noise``.
         layers: which representations: ``"activations"``, ``"weights"``, ``"blocks"``, ``"all"``, a regular expression
@@ -74,6 +75,8 @@ def measure(
             are then the device's own.
         protocol: ``"text"``; or ``"published"``: as the authors' code does, the first 500 images in float64, δ = 1 and
             c = 3 unless a deformation is given, pairs i = j counted in the denominator (D and G larger by N / (N - 1)).
+        pairs: of the denominator: "distinct", i ≠ j, for images that stand for more of their kind; or "all", with
+            i = j, for all images of a finite task (the errors are still those of a sample, too large then).
         progress: show progress with the time left, if standard error is a terminal.
         name: the table's ``model`` column (default: the model's own name).
         variant: the table's ``variant`` column.
@@ -103,6 +106,7 @@ def measure(
         memory_format,
         noise_on,
         protocol,
+        pairs,
     )
     source = open_source(images, model)
     with Session(model, source, settings) as session:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from poolscope.perturb.deformation import Deformation
+from poolscope.perturb.mover import Mover
 from poolscope.perturb.noise import Noise
 from poolscope.perturb.randomness import DeviceRandomness, KeyedRandomness, Purpose
 
-#: Also accepted as a deformation: ``(images [1, C, H, W], *, generator) -> images``.
-DeformationLike = Deformation | Callable[..., Tensor]
+#: Also accepted as a deformation: ``(images [1, C, H, W] or [1, C, L], *, generator) -> images``.
+DeformationLike = Mover | Callable[..., Tensor]
 #: Also accepted as noise: ``(images, moved, *, generator) -> images + noise``.
 NoiseLike = Noise | Callable[..., Tensor]
 
@@ -63,7 +63,7 @@ class Perturber:
         """Return the stacked batch ``[(1 + 2 draws) B, C, H, W]``.
 
         Args:
-            images: ``[B, C, H, W]``.
+            images: ``[B, C, H, W]``, or rows ``[B, C, L]``.
             indices: ``[B]``, each image's index in its data set.
         """
         moved = [self._move(images, indices, draw) for draw in range(self.draws)]
@@ -72,7 +72,7 @@ class Perturber:
 
     def _move(self, images: Tensor, indices: Tensor, draw: int) -> Tensor:
         randomness = KeyedRandomness(self.seed, indices, draw, Purpose.DEFORMATION)
-        if isinstance(self.deformation, Deformation):
+        if isinstance(self.deformation, Mover):
             return self.deformation.move(images, randomness)
         return self._one_by_one(self.deformation, randomness, "deformation", images)
 

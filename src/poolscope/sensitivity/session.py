@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from poolscope._checks import check_images
-from poolscope.perturb import Diffeomorphism, MatchedNoise
+from poolscope._checks import check_measured
+from poolscope.perturb import Deformation, Diffeomorphism, MatchedNoise, Mover
 from poolscope.probe import Layer, select, survey, unwrap
 from poolscope.sensitivity.perturbing import DeformationLike, NoiseLike, Perturber
 from poolscope.sensitivity.prepare import (
@@ -63,6 +64,7 @@ def make_settings(
     memory_format: MemoryFormat = "contiguous",
     noise_on: Literal["cpu", "device"] = "cpu",
     protocol: Literal["text", "published"] = "text",
+    pairs: Literal["distinct", "all"] = "distinct",
 ) -> Settings:
     """Check the arguments of ``measure`` and fill in what they leave open."""
     for what, word, words in (
@@ -71,6 +73,7 @@ def make_settings(
         ("memory_format", memory_format, ("contiguous", "channels_last")),
         ("noise_on", noise_on, ("cpu", "device")),
         ("protocol", protocol, ("text", "published")),
+        ("pairs", pairs, ("distinct", "all")),
     ):
         if word not in words:
             raise ValueError(f"{what} must be one of {', '.join(words)}; got {word!r}")
@@ -97,7 +100,7 @@ def make_settings(
         readout=readout,
         bn=bn,
         memory_format=memory_format,
-        identical_pairs=published,
+        identical_pairs=published or pairs == "all",
         most_images=500 if published else None,
     )
 
@@ -111,7 +114,12 @@ class Session:
         settings: how.
         layers: what to measure, as a session of a model of the same structure found it (default: look, as the settings
             say). A network whose signal died shows no batch axis of its own.
+
+    Attributes:
+        kind_of_sums: what is made of a batch; a subclass may count other things.
     """
+
+    kind_of_sums: type[LayerSums] = LayerSums
 
     def __init__(self, model: nn.Module, source: Source, settings: Settings, layers: Sequence[Layer] | None = None):
         self.original = model
@@ -135,13 +143,13 @@ class Session:
                 stack.enter_context(batch_statistics(self.model, parts))
             self.layers = self._select(reference) if self.given_layers is None else list(self.given_layers)
             self.batch_size = self._batch_size() if settings.batch_size == "auto" else settings.batch_size
-            self.sums = LayerSums(
+            self.sums = self.kind_of_sums(
                 self.model,
                 self.layers,
                 draws=settings.perturber.draws,
                 readout=settings.readout,
                 autocast=torch.bfloat16 if settings.precision == "bf16-mixed" else None,
-                image_shape=(reference.shape[-2], reference.shape[-1]),
+                image_shape=_size(reference),
                 reference=reference,
                 reference_leads=not (isinstance(self.source, LoaderSource) and self.source.shuffles),
                 parts=parts,
@@ -287,16 +295,14 @@ class Session:
         if total is not None and total < 2:
             raise ValueError(f"at least 2 images are needed, the spread is over pairs of them; got {total}")
         reference = self.source.first(REFERENCE_IMAGES)
-        check_images(reference)
-        if reference.ndim != 4:
-            raise ValueError(f"images must be [N, C, H, W]; got shape {tuple(reference.shape)}")
+        check_measured(reference)
         if torch.isfinite(reference).all():
             if (reference == reference[:1]).all():
                 raise ValueError(
                     f"images must differ, or there is no spread to compare with; the first {len(reference)} are "
                     "identical"
                 )
-            if (reference == reference[..., :1, :1]).all():
+            if (reference.flatten(2) == reference.flatten(2)[:, :, :1]).all():
                 raise ValueError(
                     f"images must have structure for a deformation to move; the first {len(reference)} are constant"
                 )
@@ -305,9 +311,14 @@ class Session:
 
     def _check_deformation(self, reference: Tensor) -> None:
         """Let the deformation refuse the image size before any work starts."""
-        describe = getattr(self.settings.perturber.deformation, "displacement", None)
-        if callable(describe):
-            describe(tuple(reference.shape[-2:]))
+        deformation = self.settings.perturber.deformation
+        if reference.ndim == 3 and isinstance(deformation, Deformation):
+            raise ValueError(
+                f"images must be [N, C, H, W] for a smooth deformation (PixelShift is the one for rows [N, C, L]); "
+                f"got shape {tuple(reference.shape)} and {deformation!r}"
+            )
+        if isinstance(deformation, Mover):
+            deformation.displacement(_size(reference))
 
     def _to_device(self, images: Tensor) -> Tensor:
         return images.to(self.device, self.dtype)
@@ -354,6 +365,11 @@ class Session:
         return max(_LEAST_BATCH, min(256, budget // bytes_per_image))
 
 
+def _size(images: Tensor) -> tuple[int, int]:
+    """Return (H, W) of images, (1, L) of rows."""
+    return (images.shape[-2] if images.ndim == 4 else 1, images.shape[-1])
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a GPU, or the CPU's allocator, which has no error class of its own, ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -365,6 +381,6 @@ def _reference_count(total: int | None, images: Tensor) -> int:
     Small images come in batches that hold these anyway. Large ones need a forward of their own, kept to 2 % of the
     work; the variance of q grows by 2 / n at most, which widens the errors of D and G a little.
     """
-    if total is None or images.shape[-2] * images.shape[-1] <= 64**2:
+    if total is None or math.prod(images.shape[2:]) <= 64**2:
         return REFERENCE_IMAGES
     return max(2, min(REFERENCE_IMAGES, total // 16))

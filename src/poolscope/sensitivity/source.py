@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
-from poolscope._checks import check_images
+from poolscope._checks import check_measured
 
 
 @runtime_checkable
@@ -36,9 +36,7 @@ class TensorSource:
     """Images in memory."""
 
     def __init__(self, images: Tensor, name: str = "tensor"):
-        check_images(images)
-        if images.ndim != 4:
-            raise ValueError(f"images must be [N, C, H, W]; got shape {tuple(images.shape)}")
+        check_measured(images)
         self.images = images
         self.name = name
 
@@ -123,7 +121,7 @@ class LoaderSource:
         position = 0
         for batch in self.loader:
             images = _image_of(batch)
-            check_images(images)
+            check_measured(images)
             if self.shuffles:
                 indices = _indices_of(batch, len(images))
                 repeated = seen.intersection(indices.tolist()) if indices is not None else set()
@@ -144,8 +142,8 @@ def open_source(images: object, model: nn.Module | None = None) -> Source:
     """Return the stream behind whatever names or holds images.
 
     Args:
-        images: ``[N, C, H, W]`` floating point; a map-style data set of images or (image, …); a ``DataLoader``; or the
-            name of a data set, as for ``load_images``, or a folder of images.
+        images: ``[N, C, H, W]``, or rows ``[N, C, L]``, floating point; a map-style data set of images or (image, …);
+            a ``DataLoader``; or the name of a data set, as for ``load_images``, or a folder of images.
         model: whose size and normalisation a named data set or folder is given.
 
     Raises:

@@ -70,6 +70,11 @@ class LayerSums:
         modules = frozenset(layer.name.partition("#")[0] for layer in layers if not layer.is_function)
         self._watcher = Watcher(model, self._catch, modules=modules, functions=functions)
 
+    @property
+    def versions(self) -> int:
+        """Number of versions of an image in a stacked batch."""
+        return 1 + 2 * self.draws
+
     def watching(self) -> Any:
         """Return the context in which the model is watched."""
         return self._watcher.watching()
@@ -83,10 +88,10 @@ class LayerSums:
         Returns:
             Per-image |f(τx) - f(x)|², |f(x+η) - f(x)|² and 2 |f - c|², float64 ``[layers, 3, B]`` on the CPU.
         """
-        batch = len(stack) // (1 + 2 * self.draws)
+        batch = len(stack) // self.versions
         if self.offsets[0] is None and not (self.reference_leads and batch >= len(self.reference)):
             self.set_centres(batch)
-        self.parts[:] = [batch] * (1 + 2 * self.draws)
+        self.parts[:] = [batch] * self.versions
         self._run(stack)
         pending = [part for part in self._pending if part is not None]
         if len(pending) != len(self.layers):
@@ -170,17 +175,22 @@ class LayerSums:
             earlier = self._means[number]
             self._means[number] = total if earlier is None else earlier.add_(total)
             return
-        batch, draws = self.parts[0], self.draws
-        clean = rows[:batch]
         offset = self.offsets[number]
         if offset is None:
+            clean = rows[: self.parts[0]]
             self._new_offset(number, clean[: len(self.reference)].double().mean(dim=0), working)
             offset = self.offsets[number]
             assert offset is not None
         self._eps[number] = max(self._eps[number], epsilon(rows.dtype), epsilon(self.autocast) if self.autocast else 0)
-        moved = rows[batch : batch * (1 + draws)].view(draws, batch, -1)
-        noisy = rows[batch * (1 + draws) :].view(draws, batch, -1)
-        self._pending[number] = contribution(clean, moved, noisy, offset.centre, self._scratch, offset.batch_sum)
+        self._pending[number] = self._reduced(rows, offset)
+
+    def _reduced(self, rows: Tensor, offset: Offset) -> Contribution:
+        """Return what a layer's rows, all versions of a batch's images, add to its sums."""
+        clean, moved, noisy = rows.split([self.parts[0], *[self.parts[0] * self.draws] * 2])
+        several = (self.draws, self.parts[0], -1)
+        return contribution(
+            clean, moved.view(several), noisy.view(several), offset.centre, self._scratch, offset.batch_sum
+        )
 
     def _rows(self, number: int, tensor: Tensor) -> Tensor:
         """Return ``[images, features]``, features in memory order: a view wherever that is possible."""
@@ -201,6 +211,8 @@ class LayerSums:
 
     def _channel_axis(self, tensor: Tensor) -> int:
         """Return the axis of channels: the last of token sequences and [B, H, W, C] maps, the second of others."""
+        if self.reference.ndim == 3:  # rows of pixels
+            return 1
         if tensor.ndim == 4:
             height, width = self.image_shape
             first_is_map = tensor.shape[1] * width == tensor.shape[2] * height

@@ -263,7 +263,8 @@ def _panels(trained: Trained) -> list[Panel]:
     for displacement, cutoff in amplitudes:
         rows = averages[(averages["displacement"] == displacement) & (averages["cutoff"] == cutoff)]
         where = f"{displacement:g} px"
-        words = f"Deformations of {where} (rms, cutoff {cutoff}); {_intervals(rows)}."
+        kind = f"Deformations of {where} (rms, cutoff {cutoff})" if cutoff else f"Moves of single pixels, {where} (rms)"
+        words = f"{kind}; {_intervals(rows)}."
         if rows["epoch"].nunique() > 1:
             panels.append(
                 Panel(

@@ -2,12 +2,12 @@
 
 from poolscope.training.finished import Run, read_run
 from poolscope.training.fitting import accuracy, fit
+from poolscope.training.folder import TrainingStopped
 from poolscope.training.launch import train
 from poolscope.training.learner import Diverged
 from poolscope.training.monitor import SensitivityMonitor
 from poolscope.training.prepare import Data, prepare_data
 from poolscope.training.recipe import Recipe, load_recipe, recipe_names
-from poolscope.training.run import TrainingStopped
 
 __all__ = [
     "Data",

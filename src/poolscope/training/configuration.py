@@ -58,6 +58,8 @@ class MeasureChoice(BaseModel):
         layers: as for ``measure``.
         displacement: true rms displacements, in pixels; none: the shorter side / 32.
         cutoff: highest mode.
+        moves: "smooth" deformations; or single pixels' moves, as for ``PixelShift``; ``None``: smooth, but
+            "neighbour-or-stay" (section 3) on scale-detection tasks, whose images have two pixels on nothing.
         draws: perturbations an image.
         bn: batch norm by "eval", "reestimate" or "batch" statistics.
         seed: of the perturbations, the same at every epoch.
@@ -71,6 +73,7 @@ class MeasureChoice(BaseModel):
     layers: str | tuple[str, ...] = "auto"
     displacement: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     cutoff: int = 3
+    moves: Literal["smooth", "left-right", "neighbour-or-stay", "rounded-direction"] | None = None
     draws: int = Field(default=1, ge=1)
     bn: Literal["eval", "reestimate", "batch"] = "eval"
     seed: int = 0

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import torch
 
-from poolscope.perturb import Diffeomorphism
 from poolscope.sensitivity import measure as measure_images
 from poolscope.training.configuration import Configuration, MeasureChoice
 from poolscope.training.finished import Run
+from poolscope.training.moves import deformations
 from poolscope.training.prepare import Data, prepare_data, prepare_model
 from poolscope.training.recipe import Recipe, load_recipe, validated
 from poolscope.training.run import train_run
@@ -163,13 +163,13 @@ def rehearse(configuration: Configuration, data: Data, *, trust_code: bool = Fal
     choice = configuration.measure
     if not choice.at and not choice.last:
         return
-    for displacement in choice.displacement or (None,):
+    for deformation, _, _ in deformations(configuration, (images.shape[-2], images.shape[-1])):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the run itself warns
             measure_images(
                 model,
                 images,
-                Diffeomorphism(displacement, choice.cutoff),
+                deformation,
                 layers=choice.layers if isinstance(choice.layers, str) else list(choice.layers),
                 progress=False,
             )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +17,16 @@ from poolscope._lock import locked
 from poolscope._progress import Progress
 from poolscope._sealed import read_sealed
 from poolscope.networks import Preprocessing, write_weights
-from poolscope.perturb import Diffeomorphism
 from poolscope.sensitivity import Result, measure, read_result
 from poolscope.training.batches import Batches
 from poolscope.training.checkpoint import Checkpoints
-from poolscope.training.configuration import Configuration, differences
+from poolscope.training.configuration import Configuration
 from poolscope.training.evaluate import evaluate
 from poolscope.training.finished import Run, read_run
+from poolscope.training.folder import claim, duration, environment, note_environment, threads_of, writing
 from poolscope.training.learner import Diverged, Learner, training
+from poolscope.training.moves import deformations
 from poolscope.training.prepare import Data, prepare_model
-
-if TYPE_CHECKING:
-    pass
 
 _SECONDS = 60.0  # between checkpoints, at least
 _SHARE = 50  # and so many times what writing one takes: less than 2 % of the time goes there
@@ -41,10 +36,6 @@ _CURVE = (
 )  # fmt: skip
 
 Row = dict[str, Any]
-
-
-class TrainingStopped(OSError):
-    """The disk is full or cannot be written to; what was finished is intact."""
 
 
 def train_run(
@@ -74,14 +65,14 @@ def train_run(
         TrainingStopped: no space left, or no right to write.
     """
     folder = Path(folder)
-    with _clear_errors(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", wait=False):
-            configuration = _claim(folder, configuration)
+            configuration = Configuration.model_validate(claim(folder / "run.json", configuration.plain()))
             if (folder / "outcome.json").is_file():
                 Checkpoints(folder / "checkpoints", say).remove()  # it may have been killed before it could
             else:
-                with _threads(configuration.threads):
+                with threads_of(configuration.threads):
                     model = prepare_model(configuration, trust_code=trust_code)
                     _Training(configuration, data, model, folder, say, progress, checkpoint_seconds).run()
     return read_run(folder)
@@ -131,7 +122,7 @@ class _Training:
         self.validation = self.test if same else self.data.validation.to(self.device)
         if not self._resume():
             self._begin()
-        _note_environment(self.environments)
+        note_environment(self.environments)
         self.written = time.monotonic()
         self.pause = self.checkpoint_seconds
         reason = self._stop_reason()
@@ -214,11 +205,11 @@ class _Training:
         choice = self.configuration.measure
         images = self.data.measured(choice.images)
         tables, record = [], {}
-        for displacement in choice.displacement or (min(images.shape[-2:]) / 32,):
+        for deformation, displacement, cutoff in deformations(self.configuration, (images.shape[-2], images.shape[-1])):
             result = measure(
                 self.model,
                 images,
-                Diffeomorphism(displacement, choice.cutoff),
+                deformation,
                 layers=choice.layers if isinstance(choice.layers, str) else list(choice.layers),
                 draws=choice.draws,
                 bn=choice.bn,
@@ -230,7 +221,7 @@ class _Training:
                 variant="trained" if epoch else "initial",
             )
             first = {"epoch": epoch, "seed": self.configuration.seed, "displacement": displacement}
-            for position, (name, value) in enumerate({**first, "cutoff": choice.cutoff}.items()):
+            for position, (name, value) in enumerate({**first, "cutoff": cutoff}.items()):
                 result.table.insert(position, name, value)
             tables.append(result.table)
             record = result.record
@@ -248,7 +239,7 @@ class _Training:
         validated = f", validation {row['validation_error']:.2%}" if self.validation is not self.test else ""
         self.say(
             f"{self.folder.name}: epoch {done} of {self.recipe.epochs}: loss {row['loss']:.4f}, error "
-            f"{row['error']:.2%}{validated}, test {row['test_error']:.2%}; {_duration(left)} left"
+            f"{row['error']:.2%}{validated}, test {row['test_error']:.2%}; {duration(left)} left"
         )
 
     def _checkpoint(self) -> None:
@@ -329,7 +320,7 @@ class _Training:
 
     def _same_versions(self, facts: dict[str, Any]) -> bool:
         """Whether the steps since a checkpoint, done again, will come to the same bits."""
-        return bool(facts["environments"] and facts["environments"][-1] == _environment())
+        return bool(facts["environments"] and facts["environments"][-1] == environment())
 
     def _finish(self, status: str, reason: str) -> None:
         """Write what was found, the outcome last, and remove the checkpoints."""
@@ -372,27 +363,6 @@ class _Training:
         self.say(f"{self.folder.name}: {status}: {reason}")
 
 
-def _claim(folder: Path, configuration: Configuration) -> Configuration:
-    """Note the configuration in a new folder, refuse one that holds another; return it with the words noted there."""
-    path = folder / "run.json"
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} must be the configuration of a run; {error}") from error
-        different = differences(found, configuration.plain())
-        if different:
-            more = f", and {len(different) - 4} more" if len(different) > 4 else ""
-            raise ValueError(
-                f"a folder holds one run, and {folder} has another: {'; '.join(different[:4])}{more} (give another "
-                "--out, or the same configuration to go on)"
-            )
-        return Configuration.model_validate(found)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(configuration.plain(), indent=2) + "\n")
-    return configuration
-
-
 def _chance(data: Data) -> tuple[float, float]:
     """Return the share of the most frequent class among the training images, and its standard deviation by chance."""
     share = float(data.train.labels.bincount().max()) / len(data.train)
@@ -418,48 +388,5 @@ def _full(row: Row) -> Row:
     return {key: math.nan if value is None else value for key, value in row.items()}
 
 
-def _note_environment(environments: list[dict[str, str]]) -> None:
-    """Note machine and versions, if they are not those of the run so far: such a run is not repeatable to the bit."""
-    here = _environment()
-    if here not in environments:
-        environments.append(here)
-
-
-def _environment() -> dict[str, str]:
-    return {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
-
-
 def _epochs(number: int) -> str:
     return f"{number} epoch" if number == 1 else f"{number} epochs"
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, or one that cannot be written to, into one line that says what is left."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TrainingStopped(
-                f"no space left for {folder}: what was finished is intact; make room and run the same again to go on"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise TrainingStopped(
-                f"{folder} must be a folder that can be written to; {error.strerror} ({error.filename})"
-            ) from error
-        raise

@@ -1,0 +1,30 @@
+"""The deformations that a run's representations are measured under: smooth ones, or a task's moves of single pixels."""
+
+from __future__ import annotations
+
+from poolscope.perturb import Diffeomorphism, Mover, PixelShift
+from poolscope.tasks import PREFIX, parse
+from poolscope.training.configuration import Configuration
+
+
+def deformations(configuration: Configuration, size: tuple[int, int]) -> list[tuple[Mover, float, int]]:
+    """Return each deformation with its rms displacement in pixels and its cutoff, 0 for moves of single pixels.
+
+    On scale-detection tasks pixels move as section 3 has it, "neighbour-or-stay", unless the configuration says
+    otherwise: round a periodic task's ring, stopped at an open one's frame.
+
+    Args:
+        configuration: of the run.
+        size: (H, W) of the images.
+    """
+    choice, spec = configuration.measure, configuration.data.spec
+    moves = choice.moves
+    if spec.startswith(PREFIX) and moves is None:
+        moves = "neighbour-or-stay"
+    if moves is None or moves == "smooth":
+        wanted = choice.displacement or (min(size) / 32,)
+        return [(Diffeomorphism(each, choice.cutoff), each, choice.cutoff) for each in wanted]
+    task = parse(spec)[0] if spec.startswith(PREFIX) else None
+    edge = "wrap" if task is None or task.is_periodic else "clamp"
+    shift = PixelShift(moves, edge=edge, margin=task.padding if task else 0)  # type: ignore[arg-type]
+    return [(shift, shift.displacement(size), 0)]
