@@ -22,11 +22,24 @@ from poolscope._options import (
     print_table,
 )
 
+#: Options that go with an experiment's name, which decides the rest.
+_OF_EXPERIMENTS = {"model", "seeds", "out", "change", "device", "threads"}
+
 
 def train(
-    model: Annotated[str, typer.Argument(help="poolscope:NAME, torchvision:NAME, timm:NAME or module.path:factory.")],
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="poolscope:NAME, torchvision:NAME, timm:NAME or module.path:factory; or an experiment on simple CNNs "
+            "(task1-laptop; a TOML file)."
+        ),
+    ],
     data: Annotated[
-        str, typer.Option(help="digits, cifar10, cifar100, imagefolder:DIR or parquet:DIR, with labels.")
+        str,
+        typer.Option(
+            help="digits, cifar10, cifar100, imagefolder:DIR, parquet:DIR or scale-detection:..., with labels."
+        ),
     ] = "digits",
     recipe: Annotated[
         str,
@@ -123,8 +136,22 @@ def train(
 
     The same command again goes on with what was interrupted, even killed, to the same weights, bit for bit.
 
+    The simple CNNs of section 4 go by experiments, each a task, a network and a training (poolscope info --recipes):
+    poolscope train task1-laptop --seeds 0-3
+
     Example: poolscope train poolscope:vgg11_bn --data cifar10 --seeds 0-2 --measure-at 0,1,3,last --out runs/vgg11_bn
     """
+    if model.endswith(".toml") or (":" not in model and model.rpartition("-")[2] in ("laptop", "paper")):
+        from poolscope._cli_simple import train_simple_cnns
+
+        given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+        if others := sorted(given - _OF_EXPERIMENTS):
+            raise ValueError(
+                "an experiment decides on data, network and training, so that only --seeds, --out, --set, --threads "
+                f"and --device go with it; got {', '.join('--' + name.replace('_', '-') for name in others)}"
+            )
+        train_simple_cnns(model, _seeds(seeds), out, _fields(change, "--set"), device, threads)
+        return
     fields: dict[str, Any] = {"precision": precision, "memory_format": memory_format, "epochs": epochs}
     chosen = {key: value for key, value in fields.items() if value is not None}
     chosen |= {key: None if value == "none" else value for key, value in _fields(change, "--set").items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolscope._cli_theory import theory
 from poolscope._cli_train import train
 from poolscope._options import (
     Batch,
@@ -242,6 +243,7 @@ def measure(
 
 
 app.command()(train)
+app.command()(theory)
 
 
 @app.command()
@@ -380,15 +382,33 @@ def deform(
     image: Annotated[Path | None, typer.Argument(help="A photograph (default: a digit).")] = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels per side.")] = 224,
     cutoffs: Annotated[str, typer.Option(help="Cutoffs, with commas.")] = "2,3,5,10",
-    out: Annotated[Path, typer.Option(help="Folder for deformations.png and .pdf; made if missing.")] = Path(
-        "deformations"
-    ),
+    task: Annotated[
+        str | None, typer.Option(help="Instead: a scale-detection task, such as scale-detection:task=2,length=128,scale=32.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for pictures (PNG, PDF); made if missing.")] = Path("deformations"),
     seed: Seed = 0,
 ) -> None:
     """Show a photograph under deformations: a grid of temperatures and cutoffs, the published range framed.
 
+    With --task: inputs of both labels (figure 5), moves of their pixels, and which labels these flip.
+
     Example: poolscope deform photo.jpg --out deformations
     """
+    if task is not None:
+        if image is not None or size != 224 or cutoffs != "2,3,5,10":
+            raise ValueError(
+                f"a photograph, --size and --cutoffs must be left out with --task, whose pixels move one by one; got {task}"
+            )
+        from poolscope.studies.deform_task import run as run_task
+
+        found = run_task(task, seed=seed)
+        print_table(found.table, f"moves of {task}", list(found.table.columns))
+        print("\n".join(found.summary()))
+        folder = made_folder(out)
+        assert folder is not None
+        found.save(folder, {"command": command_line(), "seed": seed})
+        print(f"open {folder / 'report.html'}")
+        return
     folder = made_folder(out)
     assert folder is not None
     from poolscope.studies.deform import run
@@ -422,10 +442,12 @@ def info(
             print(f"{', '.join(rows['name'])}: {note}")
         return
     if recipes:
-        from poolscope.training import load_recipe, recipe_names
+        from poolscope.training import Recipe, load_recipe, recipe_names
+        from poolscope.training.simple import Experiment, experiment_names, load_experiment
 
-        for name in recipe_names():
-            recipe = load_recipe(name)
+        known: dict[str, Recipe | Experiment] = {name: load_recipe(name) for name in recipe_names()}
+        known |= {name: load_experiment(name) for name in experiment_names()}
+        for name, recipe in known.items():
             print(f"{name}: {recipe.description}")
             given = recipe.model_dump(exclude={"description"}, exclude_defaults=True)
             print(f"    {', '.join(f'{key} {value}' for key, value in given.items())}")

@@ -14,8 +14,8 @@ class SimpleConv(nn.Module):
     """One layer: sqrt(F^dim) φ(x * w / sqrt(C F^dim) + b), with w and b N(0, 1) at first.
 
     Attributes:
-        weight: w, ``[channels, C, F]`` or ``[channels, C, F, F]``.
-        bias: b, ``[channels]``, or ``None``.
+        conv: the convolution with w, ``[channels, C, F]`` or ``[channels, C, F, F]``, and b, ``[channels]``, if any;
+            its input is divided by sqrt(C F^dim) first.
         activation: φ; the representation f_k is its output. The factor sqrt(F^dim) after it changes no D, G or R.
     """
 
@@ -33,8 +33,12 @@ class SimpleConv(nn.Module):
         bias: bool,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, inputs, *[filter_size] * dim))
-        self.bias = nn.Parameter(torch.randn(channels)) if bias else None
+        make = nn.Conv1d if dim == 1 else nn.Conv2d
+        # The convolution's own initial weights would be drawn in vain, and from the user's random numbers.
+        self.conv = nn.utils.skip_init(make, inputs, channels, filter_size, stride=stride, bias=bias)
+        self.conv.weight = nn.Parameter(torch.randn(channels, inputs, *[filter_size] * dim))
+        if bias:
+            self.conv.bias = nn.Parameter(torch.randn(channels))
         self.activation = activation
         self.stride = stride
         self.outside: Outside = outside
@@ -44,13 +48,21 @@ class SimpleConv(nn.Module):
         # Of stride F, the last window ends where the ring does, minus what the first one reaches to the left.
         self.padding = (left, filter_size - 1 - left if stride == 1 else 0) * dim
 
+    @property
+    def weight(self) -> Tensor:
+        """w."""
+        weight: Tensor = self.conv.weight
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b, or ``None``."""
+        bias: Tensor | None = self.conv.bias
+        return bias
+
     def extra_repr(self) -> str:
-        """Return what is printed inside the brackets: all that decides the output but for weights and activation."""
-        channels, inputs, *sides = self.weight.shape
-        return (
-            f"{inputs}, {channels}, filter={'x'.join(map(str, sides))}, stride={self.stride}, outside={self.outside}, "
-            f"alignment={self.alignment}, bias={self.bias is not None}"
-        )
+        """Return what is printed inside the brackets."""
+        return f"outside={self.outside}, alignment={self.alignment}"
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the next layer's input, of ``channels`` channels."""
@@ -58,9 +70,7 @@ class SimpleConv(nn.Module):
         if any(self.padding):
             mode = "circular" if self.outside == "circular" else "constant"
             images = nn.functional.pad(images, self.padding, mode=mode)
-        convolve = nn.functional.conv1d if self.weight.ndim == 3 else nn.functional.conv2d
-        weight = self.weight / math.sqrt(self.weight[0].numel())
-        values: Tensor = self.activation(convolve(images, weight, self.bias, stride=self.stride))
+        values: Tensor = self.activation(self.conv(images / math.sqrt(self.weight[0].numel())))
         return self.gain * values
 
 

@@ -17,6 +17,8 @@ Moves = Literal["left-right", "neighbour-or-stay", "rounded-direction"]
 Edge = Literal["wrap", "clamp"]
 Overlap = Literal["add", "set"]
 
+_MOST_ACTIVE = 16  # pixels whose combinations of 12 moves a 64-bit integer counts
+
 
 def steps(moves: Moves, dim: int) -> Int64[Tensor, "steps dim"]:
     """Return the equally likely steps of a pixel in 1 or 2 dimensions (along the row; or row, column).
@@ -100,7 +102,8 @@ class PixelShift(Mover):
 
         Raises:
             TypeError: ``generator`` is none.
-            ValueError: images of other axes, or ``every``, which goes by ``measure``'s draws.
+            ValueError: images of other axes, no pixel inside the margin or an active one in it, or ``every``, which
+                goes by ``measure``'s draws.
         """
         check_generator(generator)
         return self.move(images, GeneratorRandomness(generator, len(images)))
@@ -110,6 +113,7 @@ class PixelShift(Mover):
         if dim not in (1, 2):
             raise ValueError(f"images must be [N, C, L] or [N, C, H, W]; got shape {tuple(images.shape)}")
         table = steps(self.moves, dim).to(images.device)
+        self._check_margin(tuple(images.shape[2:]))
         active = (images != 0).any(1)
         where = active.nonzero()
         image, place = where[:, 0], where[:, 1:]
@@ -119,12 +123,23 @@ class PixelShift(Mover):
             first = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             first[1:] = active.flatten(1).sum(1).cumsum(0)[:-1]
             rank = torch.arange(len(where), device=images.device) - first[image]
+            if len(rank) and rank.max() >= _MOST_ACTIVE:
+                raise ValueError(
+                    f"every=True is for images of at most {_MOST_ACTIVE} active pixels, or no number of draws goes "
+                    f"through all combinations; got {int(rank.max()) + 1}"
+                )
             chosen = (randomness.draw // len(table) ** rank) % len(table)
         else:
             uniform = randomness.uniform(*images.shape[2:]).to(images.device)
             chosen = (uniform[tuple(where.T)] * len(table)).long().clamp_max(len(table) - 1)
         sides = torch.tensor(images.shape[2:], device=images.device) - 2 * self.margin
         start = place - self.margin
+        outside = ((start < 0) | (start >= sides)).any(1)
+        if self.margin and outside.any():
+            raise ValueError(
+                f"active pixels must lie inside the margin of {self.margin} empty pixels; an image has one at "
+                f"{place[outside][0].tolist()} of {tuple(images.shape[2:])}"
+            )
         end = start + table[chosen]
         end = end.remainder(sides) if self.edge == "wrap" else torch.minimum(end.clamp_min(0), sides - 1)
         if self.patch is not None:
@@ -137,7 +152,12 @@ class PixelShift(Mover):
 
     def displacement(self, size: tuple[int, int]) -> float:
         """Return the rms length of a step, in pixels, on images of ``size`` (H, W), H = 1 for rows; edges aside."""
+        self._check_margin(size[1:] if size[0] == 1 else size)
         return math.sqrt(steps(self.moves, 1 if size[0] == 1 else 2).square().sum(1).double().mean().item())
+
+    def _check_margin(self, sides: tuple[int, ...]) -> None:
+        if min(sides) <= 2 * self.margin:
+            raise ValueError(f"margin must leave pixels inside; got margin={self.margin} on images of {sides}")
 
     def describe(self, size: tuple[int, int]) -> dict[str, object]:
         """Return what this is on images of ``size`` (H, W); displacement in pixels."""

@@ -1,7 +1,8 @@
-"""Where invariance is built: channel shuffling, the spatial share, mean channels, filter spectra."""
+"""Where invariance is built, and where noise piles up: shuffled channels, spatial share, mean channels, spectra."""
 
 from poolscope.pooling.analysis import CONTROLS, PoolingAnalysis, pooling_analysis, pooling_share
 from poolscope.pooling.nulls import gaussian_filters, mean_channel
+from poolscope.pooling.pileup import noise_pileup
 from poolscope.pooling.shuffling import ShuffleMode, shuffle_channels
 from poolscope.pooling.spectrum import filter_spectrum, frequency_content
 
@@ -13,6 +14,7 @@ __all__ = [
     "frequency_content",
     "gaussian_filters",
     "mean_channel",
+    "noise_pileup",
     "pooling_analysis",
     "pooling_share",
     "shuffle_channels",

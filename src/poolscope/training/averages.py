@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolscope.training.finished import Run
 
@@ -14,7 +14,7 @@ _OUTCOME = (
     "status", "reason", "epochs", "best_epoch", "selected_by", "best_validation_error", "best_test_error",
     "last_validation_error", "last_test_error", "training_loss", "training_error", "parameters", "seconds",
 )  # fmt: skip
-_KEYS = ["epoch", "displacement", "cutoff", "layer", "kind", "position", "depth"]
+_KEYS = ("epoch", "displacement", "cutoff", "layer", "kind", "position", "depth")
 
 
 def outcomes(runs: Sequence[Run]) -> pd.DataFrame:
@@ -36,11 +36,12 @@ def outcomes(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def average_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+def average_over_seeds(table: pd.DataFrame, keys: Sequence[str] = _KEYS) -> pd.DataFrame:
     """Average D, G and R over the seeds of one network, at each epoch, amplitude and layer.
 
     Args:
         table: rows of `Run.sensitivity` of one or more runs that finished.
+        keys: columns that tell rows of one seed apart (default: those of `Run.sensitivity`).
 
     Returns:
         One row an epoch, amplitude and layer: ``seeds``, ``D``, ``D_low``, ``D_high``, and the same of G and R. With
@@ -52,9 +53,9 @@ def average_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import t
 
     rows = []
-    for key, group in table.groupby(_KEYS, sort=False, dropna=False):
+    for key, group in table.groupby(list(keys), sort=False, dropna=False):
         number = len(group)
-        row = dict(zip(_KEYS, key, strict=True)) | {"seeds": number}
+        row: dict[str, Any] = dict(zip(keys, key, strict=True)) | {"seeds": number}
         for quantity in "DGR":
             if number == 1:
                 only = group.iloc[0]

@@ -23,11 +23,16 @@ class Experiment(BaseModel):
         description: in a sentence.
         task: name of the task with its training pairs: ``scale-detection:...,train=48``.
         depth, channels, filter_size, stride, outside, alignment, activation, beta, bias: as for `SimpleCNN`.
-        lr: learning rate; SGD without momentum steps by ``lr`` times ``channels``, in all parameters (published).
+        lr: learning rate; SGD without momentum steps by ``lr`` times ``channels`` (published).
+        bias_lr: of the read-out's bias: "scaled" by ``channels`` like all others (published), although its gradient,
+            unlike theirs, does not fall with ``channels``: one wrong pair then moves every output by lr channels / 8;
+            or "plain", ``lr`` itself, which is steady.
         ridge: factor of Σ w² / (channels depth), of filters alone (published).
         batch_size: pairs a step; what is left over at the end of an epoch's order is not used (published).
         multiple: M; training ends at M times the interpolation time, the first check at which an epoch's hinge loss,
-            while weights change, is exactly 0, as soon as it is so at a check again.
+            while weights change, is exactly 0, and as soon as it is so at a check again.
+        wait: for which it waits so much longer at most, as a share of M times the interpolation time; ``None``: for
+            ever (published; the text does not ask for it).
         check_every: epochs between checks (published: 10).
         give_up: a network that has not interpolated after so many epochs is said not to have, and let go of.
         most_epochs: training ends there in any case (published: 600,000), and is said to be cut short.
@@ -48,9 +53,11 @@ class Experiment(BaseModel):
     beta: float | None = None
     bias: bool = True
     lr: float = Field(gt=0)
+    bias_lr: Literal["scaled", "plain"] = "scaled"
     ridge: float = Field(ge=0)
     batch_size: int = Field(default=8, ge=1)
     multiple: float = Field(gt=0)
+    wait: float | None = Field(default=None, ge=0)
     check_every: int = Field(default=10, ge=1)
     give_up: int = Field(default=20_000, ge=1)
     most_epochs: int = Field(default=600_000, ge=1)
@@ -63,12 +70,13 @@ class Experiment(BaseModel):
             raise ValueError(f"task must say train=, the number of training pairs; got {self.task!r}")
         if split.train < self.batch_size:
             raise ValueError(f"batch_size must not be above the {split.train} training pairs; got {self.batch_size}")
+        self.network()  # on the meta device: it refuses what it cannot be
         side = task.shape[-1]
         if self.stride > 1 and side % self.stride**self.depth:
             raise ValueError(
                 f"depth must leave whole windows: {side} pixels are no multiple of {self.stride}^{self.depth}"
             )
-        self.network()  # on the meta device: it refuses what it cannot be
+        split.of(task)  # it refuses more pairs than there are
         return self
 
     @property

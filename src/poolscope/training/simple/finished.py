@@ -25,7 +25,8 @@ class SimpleRuns:
         folder: with ``run.json`` and a folder ``seed-S`` each, of ``initial.safetensors``, ``last.safetensors``,
             ``checks.parquet`` and ``outcome.json``.
         experiment: task, network and training.
-        outcomes: a row a seed: ``seed``, ``status`` ("finished", "cut short", "not interpolated", "diverged"),
+        outcomes: a row a seed: ``seed``, ``status`` ("finished"; "cut short"; "lost", with errors on training pairs
+            again at the end; "not interpolated"; "diverged"), ``reason``,
             ``interpolation`` and ``epochs``, their ratio ``multiple``, ``loss`` (hinge, of the last epoch),
             ``training_error``, ``test_error`` on all pairs that were not learned from, ``balanced_test_error`` (mean of
             the two classes'), ``seconds`` (of the group until it ended).

@@ -63,8 +63,9 @@ def train_simple(
     """Train simple CNNs until M times their interpolation time; go on where an interrupted call stopped.
 
     Training of a seed ends with the first check at or after M times its interpolation time at which the hinge loss of
-    the epoch is exactly 0 (the authors also want no error on 128 validation pairs: the error on all pairs not learned
-    from is in the outcome instead). Seeds end one by one; those left go on together.
+    the epoch is exactly 0, or when ``experiment.wait`` is over (the authors wait for ever, and for no error on 128
+    validation pairs as well: the error on all pairs not learned from is in the outcome instead). A network that then
+    has errors on its training pairs is "lost". Seeds end one by one; those left go on together.
 
     Args:
         experiment: task, network and training.
@@ -220,6 +221,7 @@ class _Group:
                 self.signs[chosen],
                 lr=experiment.lr * experiment.channels,
                 ridge=experiment.ridge,
+                bias_lr=experiment.lr if experiment.bias_lr == "plain" else None,
             )
         self.epoch += 1
         return loss / self.batches
@@ -234,14 +236,14 @@ class _Group:
                 errors = self._errors(self.test) if errors is None else errors
                 state.interpolation, state.interpolated_error = self.epoch, errors[number]
                 self.say(f"{self.folder.name}: seed {state.seed} interpolates after {self.epoch} epochs")
-            reasons.append(self._ended(state, loss))
+            reasons.append(self._ended(number, state, loss))
         for number, reason in enumerate(reasons):
             if reason is not None:
                 self._finish(number, *reason)
         self._keep([reason is None for reason in reasons])
         return any(reason is not None for reason in reasons)
 
-    def _ended(self, state: _Seed, loss: float) -> tuple[str, str] | None:
+    def _ended(self, number: int, state: _Seed, loss: float) -> tuple[str, str] | None:
         """Return the status and the reason if training of a seed ends here."""
         experiment = self.experiment
         if not math.isfinite(loss):
@@ -251,8 +253,13 @@ class _Group:
                 return "not interpolated", f"hinge loss {loss:.3g} after {self.epoch} epochs"
             return None
         multiple = self.epoch / state.interpolation
-        if multiple >= experiment.multiple and loss == 0:
-            return "finished", f"{multiple:.0f} times the interpolation time of {state.interpolation} epochs"
+        over = multiple / experiment.multiple - 1
+        if over >= 0 and (loss == 0 or (experiment.wait is not None and over >= experiment.wait)):
+            wrong = 0.0 if loss == 0 else self._errors(self.train)[number]
+            what = f"hinge loss {loss:.3g}" if loss else "zero hinge loss"
+            what += f", training error {wrong:.2%}," if wrong else ""
+            when = f"after {multiple:.0f} times the interpolation time of {state.interpolation} epochs"
+            return "lost" if wrong else "finished", f"{what} {when}"
         if self.epoch >= experiment.most_epochs:
             return "cut short", f"{multiple:.0f} times the interpolation time, hinge loss {loss:.3g}"
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from poolscope.networks.activation import Swish
 
 
+@runtime_checkable
 class Slope(Protocol):
     """An activation: forward and backward."""
 

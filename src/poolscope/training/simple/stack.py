@@ -139,6 +139,7 @@ class Stack:
         *,
         lr: float,
         ridge: float,
+        bias_lr: float | None = None,
     ) -> Float64[Tensor, "networks"]:
         """Take one step of SGD on mean max(0, 1 - y f) + ridge / (channels depth) Σ w², and return the hinge losses.
 
@@ -146,6 +147,7 @@ class Stack:
             images: of each network.
             signs: y, +1 or -1.
             lr: of all parameters, the published one times ``channels``.
+            bias_lr: of the read-out's bias (default: ``lr``).
             ridge: on filters only, not on biases and the read-out, as published.
 
         Returns:
@@ -161,7 +163,7 @@ class Stack:
         back = slope[:, :, None] * self.readout[:, :, 0][:, None] * (self.gain / (channels * pixels))
         gradient = back[:, :, None].expand(-1, -1, pixels, -1)
         self.readout.sub_(torch.bmm(pooled.transpose(1, 2), slope[:, :, None]), alpha=lr / channels)
-        self.readout_bias.sub_(slope.sum(1, keepdim=True), alpha=lr)
+        self.readout_bias.sub_(slope.sum(1, keepdim=True), alpha=lr if bias_lr is None else bias_lr)
         shrink = 1 - 2 * lr * ridge / (channels * len(self.layers))
         for number in reversed(range(len(self.layers))):
             layer = self.layers[number]

@@ -1,0 +1,87 @@
+"""Closed-form moments against quadrature in two dimensions, and against exact cases."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate
+from scipy.stats import multivariate_normal, norm
+
+from poolscope.theory.rectified import both_below, change_mean, change_product, rectified_product
+
+SIGNALS = [-4.0, -1.3, 0.0, 0.2, 1.0, 6.0]
+CORRELATIONS = [-0.7, 0.0, 1 / 3, 0.5, 0.95]
+
+
+def mean_of_product(f, g, h: float, k: float, correlation: float) -> float:
+    """E[f(X) g(Y)]: over X by adaptive quadrature with a break at the kink, over Y given X likewise."""
+    root = math.sqrt(1 - correlation**2)
+
+    def inner(x: float) -> float:
+        middle = correlation * x
+        points = sorted({max(min(-k, middle + 9 * root), middle - 9 * root), middle})
+        density = lambda y: g(k + y) * norm.pdf((y - middle) / root) / root    # noqa: E731
+        return integrate.quad(
+            density, middle - 9 * root, middle + 9 * root, points=points, epsabs=1e-13, epsrel=1e-12, limit=200
+        )[0]
+
+    at = sorted({max(min(-h, 9.0), -9.0), 0.0})
+    return integrate.quad(
+        lambda x: f(h + x) * norm.pdf(x) * inner(x), -9, 9, points=at, epsabs=1e-11, epsrel=1e-11, limit=200
+    )[0]
+
+
+def relu(x: float) -> float:
+    return max(x, 0.0)
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+@pytest.mark.parametrize(("h", "k"), [(-1.3, 0.2), (0.0, 0.0), (0.0, 1.0), (1.0, -4.0), (6.0, 1.0), (0.2, 0.2)])
+def test_products_by_quadrature(h, k, correlation):
+    one = np.array([1.0])
+    expected = mean_of_product(relu, relu, h, k, correlation)
+    assert rectified_product(one * h, one * k, one * correlation)[0] == pytest.approx(expected, rel=1e-9, abs=1e-10)
+
+
+def test_change_products_follow_from_rectified_products():
+    h, k, correlation = np.meshgrid(SIGNALS, SIGNALS, [*CORRELATIONS, 1.0])
+    mean = lambda x: x * norm.cdf(x) + norm.pdf(x)    # noqa: E731
+    expected = rectified_product(h, k, correlation) - h * mean(k) - k * mean(h) + h * k
+    # The difference on the right loses up to |h k| = 36 times eps.
+    np.testing.assert_allclose(change_product(h, k, correlation), expected, rtol=0, atol=1e-14 * 36)
+    np.testing.assert_allclose(change_mean(np.array(SIGNALS)), mean(np.array(SIGNALS)) - SIGNALS, atol=1e-15 * 6)
+
+
+def test_signals_far_above_the_noise_keep_their_noise():
+    """max(0, h + X) - h = X: nothing of 1e4² may cancel."""
+    h = np.array([1e4])
+    assert change_product(h, h, np.array([0.3]))[0] == pytest.approx(0.3, rel=1e-14)
+    assert change_mean(h)[0] == 0
+
+
+def test_probabilities_are_scipys():
+    for h in SIGNALS:
+        for k in SIGNALS:
+            for correlation in CORRELATIONS:
+                expected = multivariate_normal.cdf([h, k], cov=[[1, correlation], [correlation, 1]], abseps=1e-12)
+                found = both_below(np.array([h]), np.array([k]), np.array([correlation]))[0]
+                assert found == pytest.approx(expected, abs=2e-8), (h, k, correlation)    # scipy's own accuracy
+
+
+def test_exact_cases():
+    one = np.ones(1)
+    # Independent variables: the product of means; equal ones: the second moment; none below zero: h k + correlation.
+    mean = 0.7 * norm.cdf(0.7) + norm.pdf(0.7)
+    other = -0.4 * norm.cdf(-0.4) + norm.pdf(-0.4)
+    assert rectified_product(0.7 * one, -0.4 * one, 0 * one)[0] == pytest.approx(mean * other, rel=1e-14)
+    second = (0.7**2 + 1) * norm.cdf(0.7) + 0.7 * norm.pdf(0.7)
+    assert rectified_product(0.7 * one, 0.7 * one, one)[0] == pytest.approx(second, rel=1e-14)
+    assert rectified_product(30 * one, 40 * one, 0.2 * one)[0] == pytest.approx(1200.2, rel=1e-14)
+    assert rectified_product(0 * one, 0 * one, one)[0] == pytest.approx(0.5, rel=1e-14)
+    # Towards correlation 1, where one formula ends and the other begins.
+    close = rectified_product(0.7 * one, 0.1 * one, (1 - 1e-12) * one)[0]
+    assert rectified_product(0.7 * one, 0.1 * one, one)[0] == pytest.approx(close, abs=1e-6)
+    # At zero mean, the arc-cosine kernel.
+    angle = math.acos(0.4)
+    kernel = (math.sin(angle) + (math.pi - angle) * 0.4) / (2 * math.pi)
+    assert rectified_product(0 * one, 0 * one, 0.4 * one)[0] == pytest.approx(kernel, rel=1e-14)
