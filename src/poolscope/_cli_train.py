@@ -141,7 +141,7 @@ def train(
 
     Example: poolscope train poolscope:vgg11_bn --data cifar10 --seeds 0-2 --measure-at 0,1,3,last --out runs/vgg11_bn
     """
-    if model.endswith(".toml") or (":" not in model and model.rpartition("-")[2] in ("laptop", "paper")):
+    if model.endswith((".toml", "-laptop", "-paper")) and ":" not in model.partition(".toml")[0]:
         from poolscope._cli_simple import train_simple_cnns
 
         given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}

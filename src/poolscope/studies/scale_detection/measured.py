@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from poolscope.perturb import MatchedNoise, PixelShift
 from poolscope.pooling import filter_spectrum, noise_pileup
@@ -146,7 +146,10 @@ def spectra(runs: SimpleRuns, *, name: str = "") -> pd.DataFrame:
 
 
 def pileup(runs: SimpleRuns, *, draws: int = 8, name: str = "") -> pd.DataFrame:
-    """Return how much of each layer's response to plain noise is common to all noise draws, by seed and variant."""
+    """Return how much of each layer's response to plain noise is common to all noise draws, by seed and variant.
+
+    Variants "trained" and "initial", and "linear": the trained network without its activations, whose share is 0.
+    """
     import pandas as pd
 
     experiment = runs.experiment
@@ -154,8 +157,11 @@ def pileup(runs: SimpleRuns, *, draws: int = 8, name: str = "") -> pd.DataFrame:
     images = task.images(task.pairs)
     tables = []
     for seed in runs.finished:
-        for variant, which in (("trained", "last"), ("initial", "initial")):
+        for variant, which in (("trained", "last"), ("initial", "initial"), ("linear", "last")):
             model = runs.model(seed, which)
+            if variant == "linear":
+                for layer in model.layers:
+                    layer.activation = nn.Identity()
             found = noise_pileup(
                 model,
                 images,

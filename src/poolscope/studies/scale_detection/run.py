@@ -84,7 +84,7 @@ class Simple:
         tables = self.tables()
         paths = [Result(table, record).save(folder / f"{name}.parquet") for name, table in tables.items()]
         panels = _panels(self)
-        filters = spectrum_panels(_one_seed(self.spectrum))
+        filters = spectrum_panels(one_network(self.spectrum))
         paths += save_panels([*panels, *filters], folder)
         task = parse(self.runs.experiment.task)[0]
         words = {
@@ -259,7 +259,7 @@ def average_shares(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _one_seed(spectrum: pd.DataFrame) -> pd.DataFrame:
+def one_network(spectrum: pd.DataFrame) -> pd.DataFrame:
     """Return the spectra averaged over seeds, as one network's."""
     keys = [
         "layer",

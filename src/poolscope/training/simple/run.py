@@ -24,6 +24,7 @@ from poolscope.tasks import parse
 from poolscope.training.checkpoint import Checkpoints
 from poolscope.training.folder import claim, duration, note_environment, threads_of, writing
 from poolscope.training.seeds import stream, stream_seed
+from poolscope.training.simple.captured import Step, stepper
 from poolscope.training.simple.experiment import VERSION, Experiment
 from poolscope.training.simple.finished import SimpleRuns, read_simple_runs
 from poolscope.training.simple.stack import Stack
@@ -147,6 +148,7 @@ class _Group:
         for leftover in self.folder.rglob(".*.part"):  # of a killed process
             leftover.unlink(missing_ok=True)
         self._begin()
+        self.step = self._stepper()
         note_environment(self.environments)
         written = said = time.monotonic()
         with torch.no_grad(), Progress(None, self._words(), enabled=self.progress) as bar:
@@ -204,6 +206,15 @@ class _Group:
         assert isinstance(model, SimpleCNN)
         return model.to(self.device)
 
+    def _stepper(self) -> Step:
+        experiment = self.experiment
+        return stepper(
+            self.stack,
+            lr=experiment.lr * experiment.channels,
+            ridge=experiment.ridge,
+            bias_lr=experiment.lr if experiment.bias_lr == "plain" else None,
+        )
+
     def _epoch(self) -> Tensor:
         """Take the steps of an epoch; return each network's mean hinge loss in it, while weights change."""
         experiment = self.experiment
@@ -216,13 +227,7 @@ class _Group:
         loss = torch.zeros(len(rows), dtype=torch.float64, device=self.device)
         for number in range(self.batches):
             chosen = order[:, number]
-            loss += self.stack.step(
-                self.images[chosen],
-                self.signs[chosen],
-                lr=experiment.lr * experiment.channels,
-                ridge=experiment.ridge,
-                bias_lr=experiment.lr if experiment.bias_lr == "plain" else None,
-            )
+            loss += self.step(self.images[chosen], self.signs[chosen])
         self.epoch += 1
         return loss / self.batches
 
@@ -254,15 +259,14 @@ class _Group:
             return None
         multiple = self.epoch / state.interpolation
         over = multiple / experiment.multiple - 1
-        if over >= 0 and (loss == 0 or (experiment.wait is not None and over >= experiment.wait)):
-            wrong = 0.0 if loss == 0 else self._errors(self.train)[number]
-            what = f"hinge loss {loss:.3g}" if loss else "zero hinge loss"
-            what += f", training error {wrong:.2%}," if wrong else ""
-            when = f"after {multiple:.0f} times the interpolation time of {state.interpolation} epochs"
-            return "lost" if wrong else "finished", f"{what} {when}"
-        if self.epoch >= experiment.most_epochs:
-            return "cut short", f"{multiple:.0f} times the interpolation time, hinge loss {loss:.3g}"
-        return None
+        is_over = over >= 0 and (loss == 0 or (experiment.wait is not None and over >= experiment.wait))
+        if not is_over and self.epoch < experiment.most_epochs:
+            return None
+        wrong = 0.0 if loss == 0 else self._errors(self.train)[number]
+        what = f"hinge loss {loss:.3g}" if loss else "zero hinge loss"
+        what += f", training error {wrong:.2%}," if wrong else ""
+        when = f"after {multiple:.0f} times the interpolation time of {state.interpolation} epochs"
+        return "lost" if wrong else "finished" if is_over else "cut short", f"{what} {when}"
 
     def _finish(self, number: int, status: str, reason: str) -> None:
         import pandas as pd
@@ -316,6 +320,7 @@ class _Group:
     def _keep(self, kept: list[bool]) -> None:
         if not all(kept):
             self.stack.only([number for number, keep in enumerate(kept) if keep])
+            self.step = self._stepper()
             self.states = [state for state, keep in zip(self.states, kept, strict=True) if keep]
 
     def _checkpoint(self) -> None:
