@@ -3,9 +3,9 @@
     python benchmarks/bench_simple.py [--threads 2] [--seconds 10] [--skip-wide]
 
 The peer trains one network at a time as the published script does: circular padding and convolutions as modules, the
-ridge as a term of the loss, gradients by autograd, torch's SGD. Ours steps several seeds at once, each layer one product.
-The floor is those products alone, three a layer (two for the first), on tensors of the same shapes. All take turns, step
-by step, in one process; medians, in milliseconds a seed.
+ridge as a term of the loss, gradients by autograd, torch's SGD. Ours steps several seeds at once, each layer one
+product. The floor is those products alone, three a layer (two for the first), on tensors of the same shapes. All take
+turns, step by step, in one process; medians, in milliseconds a seed.
 """
 
 from __future__ import annotations

@@ -40,8 +40,9 @@ def check_measured(images: Tensor) -> None:
     check_images(images[:, :, None] if rows else images, least_side=1)
     if images.ndim not in (3, 4):
         raise ValueError(f"images must be [N, C, H, W], or rows [N, C, L]; got shape {tuple(images.shape)}")
-    if max(images.shape[2:]) < 3 or (not rows and min(images.shape[2:]) < 3):
-        check_images(images)  # says what is too short
+    if not rows:
+        check_images(images)
+    elif images.shape[2] < 3:
         raise ValueError(f"rows must be at least 3 pixels long; got shape {tuple(images.shape)}")
 
 

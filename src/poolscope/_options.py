@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -171,6 +171,27 @@ def measure_options(
         "bn": bn,
         "protocol": protocol,
     }
+
+
+def single_moves(data: str, moves: str | None, displacements: Sequence[float] | None) -> Any:
+    """Return the moves of single pixels that a task, or ``--moves``, asks for; None for smooth deformations.
+
+    Raises:
+        ValueError: unknown moves, or a displacement too, which single pixels do not take.
+    """
+    from poolscope.tasks import PREFIX
+
+    is_task = data.startswith(PREFIX)
+    if moves is None and (not is_task or displacements):
+        return None
+    if displacements:
+        raise ValueError(f"--moves and --displacement must not be given both; got {moves} and {displacements}")
+    from poolscope.datasets.scale_detection import task_moves
+    from poolscope.perturb import PixelShift
+
+    if is_task:
+        return task_moves(data, **({"moves": moves} if moves else {}))  # type: ignore[arg-type]
+    return PixelShift(moves)  # type: ignore[arg-type]
 
 
 def numbers(text: str | None, option: str) -> list[float] | None:

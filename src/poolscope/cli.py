@@ -46,6 +46,7 @@ from poolscope._options import (
     opened,
     print_table,
     processes,
+    single_moves,
 )
 
 if TYPE_CHECKING:
@@ -151,6 +152,13 @@ def measure(
     trust_code: Trust = False,
     displacement: Displacements = None,
     cutoff: Cutoff = 3,
+    moves: Annotated[
+        str | None,
+        typer.Option(
+            help="Move single pixels instead: left-right, neighbour-or-stay or rounded-direction (default for "
+            "scale-detection tasks: neighbour-or-stay)."
+        ),
+    ] = None,
     noise: Noise = NoiseKind.matched,
     layers: Layers = "auto",
     draws: Draws = 1,
@@ -200,6 +208,9 @@ def measure(
         bn,
         protocol,
     )
+    shift = single_moves(data, moves, sizes)
+    if shift is not None:
+        options["deformation"] = shift
     import poolscope as ps
     from poolscope.studies.findings import Findings
     from poolscope.studies.measure import run, samples_of, spectrum_of
@@ -353,12 +364,14 @@ def spectrum(
 
 @app.command()
 def report(
-    saved: Annotated[list[Path], typer.Argument(help="Folders that measure or compare wrote, or saved results.")],
+    saved: Annotated[
+        list[Path], typer.Argument(help="Folders that measure or compare wrote, or saved results; or those of train.")
+    ],
     title: Annotated[str | None, typer.Option(help="Of the page.")] = None,
     remark: Remarks = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html and pictures; made if missing.")] = Path("report"),
 ) -> None:
-    """Make one page from saved results: several models side by side.
+    """Make one page from saved results: several models side by side; of trained ones, error against D, G and R.
 
     Example: poolscope report resnet18 vgg16 --out both
     """
@@ -366,6 +379,23 @@ def report(
 
     if len({path.resolve() for path in saved}) < len(saved):
         raise ValueError(f"every saved result must be given once; got {', '.join(map(str, saved))}")
+    if all((path / "outcomes.parquet").is_file() and list(path.glob("seed-*/outcome.json")) for path in saved):
+        from poolscope.studies.architectures import gather
+        from poolscope.training import read_run
+
+        networks = {
+            path.resolve().name: [read_run(found.parent) for found in sorted(path.glob("seed-*/outcome.json"))]
+            for path in saved
+        }
+        pictured = gather(networks)
+        print_table(pictured.correlations, "log error against log D, G, R", list(pictured.correlations.columns))
+        for _, said in pictured.summary():
+            print("\n".join(said))
+        folder = made_folder(out)
+        assert folder is not None
+        pictured.save(folder, {"command": command_line(), "networks": list(networks)})
+        print(f"open {folder / 'report.html'}")
+        return
     read = [read_findings(path) for path in saved]
     folder = made_folder(out)
     assert folder is not None
@@ -383,7 +413,8 @@ def deform(
     size: Annotated[int, typer.Option(min=8, help="Pixels per side.")] = 224,
     cutoffs: Annotated[str, typer.Option(help="Cutoffs, with commas.")] = "2,3,5,10",
     task: Annotated[
-        str | None, typer.Option(help="Instead: a scale-detection task, such as scale-detection:task=2,length=128,scale=32.")
+        str | None,
+        typer.Option(help="Instead: a task, such as scale-detection:task=1,dim=2,length=32,scale=14,gap=2."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for pictures (PNG, PDF); made if missing.")] = Path("deformations"),
     seed: Seed = 0,
@@ -397,16 +428,18 @@ def deform(
     if task is not None:
         if image is not None or size != 224 or cutoffs != "2,3,5,10":
             raise ValueError(
-                f"a photograph, --size and --cutoffs must be left out with --task, whose pixels move one by one; got {task}"
+                "a photograph, --size and --cutoffs must be left out with --task, whose pixels move one by one; got "
+                f"{task}"
             )
         from poolscope.studies.deform_task import run as run_task
 
-        found = run_task(task, seed=seed)
-        print_table(found.table, f"moves of {task}", list(found.table.columns))
-        print("\n".join(found.summary()))
+        displaced = run_task(task, seed=seed)
+        print_table(displaced.table, f"moves of {task}", list(displaced.table.columns))
+        for _, said in displaced.summary():
+            print("\n".join(said))
         folder = made_folder(out)
         assert folder is not None
-        found.save(folder, {"command": command_line(), "seed": seed})
+        displaced.save(folder, {"command": command_line(), "seed": seed})
         print(f"open {folder / 'report.html'}")
         return
     folder = made_folder(out)

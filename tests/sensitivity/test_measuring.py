@@ -707,7 +707,11 @@ REFUSED: dict[str, tuple[dict[str, object], type[Exception], str]] = {
         "must have structure.*first 9 are constant",
     ),
     "bytes": ({"images": torch.zeros(9, 3, 16, 16, dtype=torch.uint8)}, TypeError, "floating point.*torch.uint8"),
-    "too few axes": ({"images": torch.rand(3, 16, 16)}, ValueError, r"must be \[N, C, H, W\] for a smooth deformation.*got shape \(3, 16, 16\)"),
+    "too few axes": (
+        {"images": torch.rand(3, 16, 16)},
+        ValueError,
+        r"must be \[N, C, H, W\] for a smooth deformation.*got shape \(3, 16, 16\)",
+    ),
     "channels": (
         {"images": smooth_images(9, channels=1)},
         ValueError,

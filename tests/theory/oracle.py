@@ -1,4 +1,4 @@
-"""The definitions in slow loops and dense matrices: what the fast, exact sums of `poolscope.theory` are held against."""
+"""The definitions in slow loops and dense matrices, against which the fast sums of `poolscope.theory` are held."""
 
 import itertools
 from collections.abc import Iterator
@@ -93,10 +93,10 @@ class Measured:
 
 
 def measure(
-    pairs: list, length: int, dim: int, layers: list[np.ndarray], moves: str = "left-right", weights: np.ndarray | None = None
+    pairs: list, length: int, dim: int, layers: list[np.ndarray], moves: str = "left-right"
 ) -> Measured:
     """E|f(τx) - f(x)|² and E|f(x1) - f(x2)|² over all inputs, all moves of both pixels, and all pairs of inputs."""
-    weights = np.full(len(pairs), 1 / len(pairs)) if weights is None else weights
+    weights = np.full(len(pairs), 1 / len(pairs))
     still = images(length, dim, pairs)
     clean = list(network(still, layers))
     shift, variance = np.zeros(len(layers)), 0.0

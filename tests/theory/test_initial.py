@@ -74,7 +74,7 @@ def test_all_inputs_and_moves(task, length, scale, gap, size, stride, depth, poo
 
 
 def test_wide_networks_drawn_and_run():
-    """The definition with channels: 300 of them, 40 networks, all inputs and moves of a small ring."""
+    """The definition with channels: 150 of them, 40 networks, all inputs and moves of a small ring."""
     length, depth = 9, 3
     pairs = allowed_pairs(1, length, 3, 1)
     table = initial(1, length, 3, 1, 3, 1, depth, draws=100)
@@ -83,7 +83,7 @@ def test_wide_networks_drawn_and_run():
     generator = np.random.default_rng(0)
     found = []
     for _ in range(40):
-        f = run(np.concatenate([x, *moved]), 3, 1, depth, 1.0, 300, generator)
+        f = run(np.concatenate([x, *moved]), 3, 1, depth, 1.0, 150, generator)
         row = []
         for layer in f:
             clean, *others = layer.reshape(5, len(pairs), -1)
@@ -91,7 +91,7 @@ def test_wide_networks_drawn_and_run():
             row.append(shift / (2 * np.square(clean - clean.mean(0)).sum(1).mean()))
         found.append(row)
     mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / math.sqrt(40)
-    assert (error < 0.01 * mean).all()
+    assert (error < 0.015 * mean).all()
     assert (np.abs(mean - table["D"]) < 4 * error).all()
 
 

@@ -37,7 +37,7 @@ def run(x: np.ndarray, size: int, stride: int, depth: int, bias: float, width: i
 def test_wide_networks(size, stride, length, bias):
     generator = np.random.default_rng(1)
     x, y = np.abs(generator.standard_normal((2, length)))
-    depth, draws, width = 3, 150, 200
+    depth, draws, width = 3, 100, 100
     every = stride == 1
     exact = list(
         kernels(x, y, filter_size=size, stride=stride, depth=depth, bias_variance=bias, every_distance=every)
@@ -51,6 +51,6 @@ def test_wide_networks(size, stride, length, bias):
         mean, error = values.mean(0), values.std(0, ddof=1) / math.sqrt(draws)
         outputs = mean.shape[0]
         at = np.arange(outputs)[:, None], (np.arange(outputs)[:, None] + np.arange(exact[k].shape[-1])) % outputs
-        assert (error[at] < 0.03 * exact[k]).all()
-        # A finite width shifts means by about 1 / width a layer, far below these errors. Up to 6 x 6 values.
+        assert (error[at] < 0.06 * exact[k]).all()
+        # A finite width shifts means by about 1 / width a layer, below these errors. Up to 6 x 6 values.
         assert (np.abs(mean[at] - exact[k]) < 4.5 * error[at]).all()

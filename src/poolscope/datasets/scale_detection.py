@@ -6,10 +6,28 @@ import numpy as np
 import torch
 
 from poolscope.datasets.source import Statistics, check_split
+from poolscope.perturb import PixelShift
+from poolscope.perturb.pixel_shift import Moves
 from poolscope.tasks import format_name, parse
 
 if TYPE_CHECKING:
     import PIL.Image
+
+
+def task_moves(name: str, moves: Moves = "neighbour-or-stay") -> PixelShift:
+    """Return a task's deformation: round its ring if it is periodic, stopped at its frame if it is not.
+
+    Args:
+        name: of the task, as for `poolscope.tasks.parse`.
+        moves: as for `PixelShift`; the default is section 3's.
+
+    Raises:
+        ValueError: a name that is none, or moves that there are not in its dimensions.
+    """
+    task = parse(name)[0]
+    shift = PixelShift(moves, edge="wrap" if task.is_periodic else "clamp", margin=task.padding)
+    shift.displacement((1 if task.dim == 1 else 2, 2))  # refuses what does not go together
+    return shift
 
 
 class ScaleDetectionImages:

@@ -53,7 +53,8 @@ class PixelShift(Mover):
             an axis with probability 1/6 each, a diagonal one with 1/12 each, never none (the authors' 2D code).
         edge: "wrap" round the ring or torus (section 4's theory), or "clamp" at the frame (the authors' codes).
         patch: pixels a side of patches whose borders no pixel crosses: such a move is undone, along both axes (the
-            authors' code for task 2, of which the text says nothing: it takes D_5 from 0.031 to 0.002).
+            authors' code for task 2, of which the text says nothing: it takes homogeneous filters' D_5, classes of the
+            same weight, from 0.031 to 0.002 where pixels that meet are set, to 0 where they add).
         overlap: pixels that meet "add" their values (default, as linear theory has it), or one is "set" over the other
             (the authors' code).
         margin: empty pixels on every side that belong to no image, as `ScaleDetection.padding` puts them.

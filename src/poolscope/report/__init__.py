@@ -1,5 +1,6 @@
 """Pages and pictures from tables."""
 
+from poolscope.report.architectures import plot_architectures
 from poolscope.report.bars import plot_shares
 from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensitivities
 from poolscope.report.figures import panels
@@ -21,6 +22,7 @@ __all__ = [
     "house_style",
     "panels",
     "plot_amplitudes",
+    "plot_architectures",
     "plot_deformations",
     "plot_dynamics",
     "plot_frequency",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -28,6 +28,7 @@ class Cell:
         before: where they were, marked by frames; none if they did not move.
         patch: pixels a side of patches, or None.
         words: above it, or, of a row of pixels, to its right.
+        view: rows and columns that are shown of a square, first and last; None: all.
     """
 
     length: int
@@ -35,20 +36,30 @@ class Cell:
     before: Int64[np.ndarray, "pixels dim"] | None = None
     patch: int | None = None
     words: str = ""
+    view: tuple[tuple[int, int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)
 class Steps:
     """Where one pixel can go: probabilities by step, ``[3]`` or ``[3, 3]``, staying in the middle."""
 
-    chances: Float64[np.ndarray, "..."]
+    chances: Float64[np.ndarray, "*side"]
 
 
 def inputs_size(rows: Sequence[tuple[str, Sequence[Cell | Steps]]]) -> tuple[float, float]:
     """Return the width and height in inches of the figure that shows these rows."""
     if _is_row_of_pixels(rows):
         return 7.2, 0.3 + sum(0.3 * len(cells) + 0.32 for _, cells in rows)
-    return 0.3 + 1.85 * max(len(cells) for _, cells in rows), 2.25 * len(rows)
+    return 0.3 + 1.85 * max(len(cells) for _, cells in rows), sum(_height(cells) for _, cells in rows)
+
+
+def _height(cells: Sequence[Cell | Steps]) -> float:
+    """Return the inches that a row of squares takes: its heading, words if there are any, pictures."""
+    return 2.2 + (0.2 if _has_words(cells) else 0.0)
+
+
+def _has_words(cells: Sequence[Cell | Steps]) -> bool:
+    return any(isinstance(cell, Steps) or cell.words for cell in cells)
 
 
 def plot_inputs(rows: Sequence[tuple[str, Sequence[Cell | Steps]]], *, ax: Axes | None = None) -> Axes:
@@ -71,9 +82,9 @@ def plot_inputs(rows: Sequence[tuple[str, Sequence[Cell | Steps]]], *, ax: Axes 
             for number, cell in enumerate(cells):
                 if strips:
                     place = (0.05, top + 0.26 + 0.3 * number, width - 1.1, 0.2)
-                    words = {"x": width - 0.98, "y": place[1] + 0.1, "ha": "left", "va": "center"}
+                    words: dict[str, Any] = {"x": width - 0.98, "y": place[1] + 0.1, "ha": "left", "va": "center"}
                 else:
-                    place = (0.05 + 1.85 * number, top + 0.46, 1.7, 1.7)
+                    place = (0.05 + 1.85 * number, top + (0.46 if _has_words(cells) else 0.26), 1.7, 1.7)
                     words = {"x": place[0], "y": place[1] - 0.05, "ha": "left", "va": "bottom"}
                 x, y, wide, high = place
                 inset = ax.inset_axes((x, y, wide, high), transform=ax.transData)
@@ -83,7 +94,7 @@ def plot_inputs(rows: Sequence[tuple[str, Sequence[Cell | Steps]]], *, ax: Axes 
                 else:
                     _show(inset, cell)
                     ax.text(s=cell.words, fontsize=9, **words)
-            top += 0.3 * len(cells) + 0.32 if strips else 2.25
+            top += 0.3 * len(cells) + 0.32 if strips else _height(cells)
     return ax
 
 
@@ -100,20 +111,27 @@ def _show(ax: Axes, cell: Cell) -> None:
     places = np.indices((1, cell.length) if dim == 1 else (cell.length, cell.length))
     chosen = np.zeros(places.shape[1:], dtype=int)
     if cell.patch is not None:
-        row, column = places // cell.patch
-        chosen = 1 + column % 2 if dim == 1 else (row % 2) * 2 + column % 2
+        down, across = places // cell.patch % 2
+        chosen = 1 + across if dim == 1 else 2 * down + across
     picture = np.array(grounds)[chosen]
-    points = [(0, int(place[0])) if dim == 1 else (int(place[0]), int(place[1])) for place in cell.active]
-    for row, column in points:
+    for row, column in _places(cell.active):
         picture[row, column] = to_rgb("#ffffff" if is_dark() else "#111418")
     ax.imshow(picture, interpolation="nearest", aspect="auto" if dim == 1 else "equal")
-    for place in cell.before if cell.before is not None else ():
-        row, column = (0, int(place[0])) if dim == 1 else (int(place[0]), int(place[1]))
+    for row, column in _places(cell.before) if cell.before is not None else ():
         frame = Rectangle(
             (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=colours()[1], linewidth=1.2, clip_on=False
         )
         ax.add_patch(frame)
+    if cell.view is not None:
+        (top, bottom), (left, right) = cell.view
+        ax.set_xlim(left - 0.5, right + 0.5)
+        ax.set_ylim(bottom + 0.5, top - 0.5)
     _bare(ax)
+
+
+def _places(pixels: Int64[np.ndarray, "pixels dim"]) -> list[tuple[int, int]]:
+    """Return row and column of each pixel; a row of pixels is row 0."""
+    return [(int(place[0]) if len(place) == 2 else 0, int(place[-1])) for place in pixels]
 
 
 def _show_steps(ax: Axes, steps: Steps) -> None:

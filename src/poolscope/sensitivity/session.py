@@ -306,6 +306,11 @@ class Session:
                 raise ValueError(
                     f"images must have structure for a deformation to move; the first {len(reference)} are constant"
                 )
+        if reference.ndim == 3 and self.settings.memory_format == "channels_last":
+            raise ValueError(
+                "memory_format must be contiguous for rows [N, C, L], channels_last is one of images [N, C, H, W]; "
+                f"got shape {tuple(reference.shape)}"
+            )
         self._check_deformation(reference)
         return self._to_device(reference[: _reference_count(total, reference)])
 

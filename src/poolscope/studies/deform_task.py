@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from poolscope.perturb import PixelShift
 from poolscope.perturb.pixel_shift import Edge, Moves, steps
 from poolscope.report import Panel, Section, Table, save_panels, write_page
+from poolscope.report.choose import number, records
 from poolscope.report.task import Cell, Steps, inputs_size, plot_inputs
 from poolscope.sensitivity import Result
 from poolscope.tasks import ScaleDetection, format_name, parse
@@ -41,36 +42,39 @@ class Displaced:
     table: pd.DataFrame
     rows: dict[str, list[tuple[str, list[Cell | Steps]]]]
 
-    def summary(self) -> list[str]:
-        """Say in plain words what moves do to labels."""
+    def summary(self) -> list[tuple[str, list[str]]]:
+        """Say in plain words what moves do to labels: topics, and their sentences."""
         near, far = self.task.counts
-        said = [f"The task has {near} pairs of pixels with label +1 and {far} with label −1."]
-        for row in self.table.itertuples():
-            flips = "flip no label" if row.flips == 0 else f"flip {row.flips:.2%} of the labels"
-            gap = f", and take {row.gap:.1%} of the pairs into the gap, where there is no label" if row.gap else ""
+        said = []
+        for row in records(self.table):
+            flips = f"flip {number(100 * row['flips'])} % of the labels" if row["flips"] else "flip no label"
+            gap = f", and take {number(100 * row['gap'])} % of the pairs into the gap, where there is no label"
             said.append(
-                f"Moves {row.moves} ({row.displacement:.3g} pixels rms) {flips}{gap}; |τx − x|² is {row.power:.3g} times "
-                "|x|² on average."
+                f"{row['moves'].capitalize()} moves (rms displacement {number(row['displacement'])} px) {flips}"
+                f"{gap if row['gap'] else ''}; |τx − x|² is {number(row['power'])} times |x|² on average."
             )
-        return said
+        return [
+            ("The task", [f"{near} pairs of pixels have label +1, {far} have label −1."]),
+            ("Its moves", said),
+        ]
 
     def save(self, folder: Path, record: dict[str, Any]) -> list[Path]:
-        """Write ``moves.parquet``, the figures ``examples`` and ``moves`` (PNG, PDF), ``report.html``; return the paths.
+        """Write ``moves.parquet``, figures ``examples`` and ``moves`` (PNG, PDF), ``report.html``; return the paths.
 
         Args:
             folder: an existing folder.
             record: how it was made.
         """
         name = format_name(self.task)
-        words = "Shares of all pairs and all their equally likely moves, counted one by one. near, far: of the pairs with "
-        words += "label +1, −1; gap: the moved pair is at a distance that does not occur; meet: both pixels in one place. "
-        words += "power: mean of |τx − x|² over |x|²."
+        words = "Shares of all pairs and all their equally likely moves, counted one by one; near, far: of the pairs "
+        words += "with label +1, −1. gap: the moved pair is at a distance that does not occur; meet: both pixels are "
+        words += "in one place; power: mean of |τx − x|² over |x|²."
         panels = [
             _panel("examples", _examples_caption(self.task), self.rows["examples"]),
             _panel(
                 "moves",
                 f"One input, and {_EXAMPLES} draws of each kind of moves; frames mark where the active pixels were "
-                "before.",
+                f"before.{' Only their surroundings are shown.' if self.task.dim == 2 else ''}",
                 self.rows["moves"],
             ),
         ]
@@ -85,7 +89,8 @@ class Displaced:
                 summary=self.summary(),
                 sections=[
                     Section("Inputs of both labels", panels=panels[:1]),
-                    Section("Moves of single pixels", panels=panels[1:], tables=[Table("Moves", self.table, (), words)]),
+                    Section("Moves of single pixels", panels=panels[1:]),
+                    Section("The numbers", tables=[Table("Moves", self.table, (), words)]),
                 ],
                 record=record,
             ),
@@ -109,7 +114,8 @@ def run(name: str, *, seed: int = 0) -> Displaced:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in 0 .. 2**32 - 1, torch's CPU generator uses no more bits; got {seed}")
     generator = torch.Generator().manual_seed(seed)
-    return Displaced(task, displacements(task), {"examples": _examples(task, generator), "moves": _moves(task, generator)})
+    rows = {"examples": _examples(task, generator), "moves": _moves(task, generator)}
+    return Displaced(task, displacements(task), rows)
 
 
 def edge_of(task: ScaleDetection) -> Edge:
@@ -119,7 +125,7 @@ def edge_of(task: ScaleDetection) -> Edge:
 
 def kinds(task: ScaleDetection) -> tuple[Moves, ...]:
     """Return the kinds of moves there are in the task's dimension."""
-    return ("left-right", "neighbour-or-stay", "rounded-direction")[: 1 + task.dim]
+    return get_args(Moves)[: 1 + task.dim]
 
 
 def displacements(task: ScaleDetection, edge: Edge | None = None) -> pd.DataFrame:
@@ -213,8 +219,11 @@ def _examples(task: ScaleDetection, generator: torch.Generator) -> list[tuple[st
 def _moves(task: ScaleDetection, generator: torch.Generator) -> list[tuple[str, list[Cell | Steps]]]:
     """Return an input, and draws of each kind of moves."""
     near = task.pairs[task.labels_of(task.pairs) > 0]
+    inside = ((near > 0) & (near < task.length - 1)).all(2).all(1)
+    near = near[inside] if inside.any() else near  # a move over the frame would be hard to follow
     pair = near[int(torch.randint(len(near), (1,), generator=generator))]
     rows: list[tuple[str, list[Cell | Steps]]] = []
+    view = _around(pair, task.length) if task.dim == 2 else None
     if task.dim == 1:
         rows.append(("the input", [_cell(task, pair)]))
     for moves in kinds(task):
@@ -224,18 +233,34 @@ def _moves(task: ScaleDetection, generator: torch.Generator) -> list[tuple[str, 
             chosen = table[torch.randint(len(table), (2,), generator=generator)]
             end = _moved(pair[None], chosen, task.length, edge_of(task))[0]
             label = {1: "label +1", -1: "label −1", 0: "in the gap"}[int(task.labels_of(end[None]))]
-            drawn.append(_cell(task, end, before=pair, words=label))
+            drawn.append(_cell(task, end, before=pair, words=label, view=view))
         rows.append((_heading(moves, task.dim), [*([_chances(moves)] if task.dim == 2 else []), *drawn]))
     return rows
 
 
-def _cell(task: ScaleDetection, pair: Tensor, *, before: Tensor | None = None, words: str = "") -> Cell:
+def _around(pair: Int64[Tensor, "2 2"], length: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return rows and columns of a square that holds both pixels and what is near them, inside the frame."""
+    low, high = pair.amin(0), pair.amax(0)
+    side = min(length, max(12, int((high - low).max()) + 7))
+    first, second = ((low + high - side + 1) // 2).clamp(0, length - side).tolist()
+    return (first, first + side - 1), (second, second + side - 1)
+
+
+def _cell(
+    task: ScaleDetection,
+    pair: Tensor,
+    *,
+    before: Tensor | None = None,
+    words: str = "",
+    view: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> Cell:
     return Cell(
         task.length,
         pair.numpy(),
         None if before is None else before.numpy(),
         task.scale if task.task == 2 else None,
         words,
+        view,
     )
 
 

@@ -89,5 +89,8 @@ def samples_of(
 
     first = open_source(images, model).first(_SAMPLES).float()
     perturber = Perturber(deformation or Diffeomorphism(), noise or MatchedNoise(), seed, draws=1)
-    x, moved, noisy = perturber(first, torch.arange(len(first))).chunk(3)
+    stacked = perturber(first, torch.arange(len(first)))
+    if stacked.ndim == 3:  # rows of pixels are drawn as strips
+        stacked = stacked[:, :, None].expand(-1, -1, max(1, stacked.shape[-1] // 8), -1)
+    x, moved, noisy = stacked.chunk(3)
     return x, moved, noisy

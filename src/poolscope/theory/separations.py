@@ -38,8 +38,6 @@ class Separations:
     def variance(self) -> Array:
         """Variance of the Fourier modes of the sum of the two pixels' indicators: E|δ̂_i + δ̂_j|² - |E ...|², >= 0."""
         mean = np.square(np.abs(np.fft.fftn(self.occupancy)))
-        if self.is_stationary:  # a uniform mean has no other mode; rounding of the transform would leave some
-            mean = np.zeros_like(mean)
         variance = np.maximum(2 + 2 * self.characteristic - mean, 0)
         variance[(0,) * variance.ndim] = 0  # every input has two active pixels
         return np.asarray(variance)

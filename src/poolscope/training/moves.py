@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from poolscope.datasets.scale_detection import task_moves
 from poolscope.perturb import Diffeomorphism, Mover, PixelShift
-from poolscope.tasks import PREFIX, parse
+from poolscope.tasks import PREFIX
 from poolscope.training.configuration import Configuration
 
 
@@ -24,7 +25,5 @@ def deformations(configuration: Configuration, size: tuple[int, int]) -> list[tu
     if moves is None or moves == "smooth":
         wanted = choice.displacement or (min(size) / 32,)
         return [(Diffeomorphism(each, choice.cutoff), each, choice.cutoff) for each in wanted]
-    task = parse(spec)[0] if spec.startswith(PREFIX) else None
-    edge = "wrap" if task is None or task.is_periodic else "clamp"
-    shift = PixelShift(moves, edge=edge, margin=task.padding if task else 0)  # type: ignore[arg-type]
+    shift = task_moves(spec, moves) if spec.startswith(PREFIX) else PixelShift(moves)
     return [(shift, shift.displacement(size), 0)]

@@ -222,7 +222,15 @@ def test_a_network_can_be_cut_short(tmp_path: Path) -> None:
     assert found["interpolation"] < 70 < 1.6 * found["interpolation"]
     epochs = runs.checks[runs.checks["seed"] == 1]["epoch"]
     assert epochs.tolist() == [*range(3, 70, 3), 70]
-    assert f"cut short: {70 / found['interpolation']:.0f} times" in found["status"] + ": " + found["reason"]
+    assert found["training_error"] == 0
+    assert found["reason"].endswith(
+        f" after {70 / found['interpolation']:.0f} times the interpolation time of 57 epochs"
+    )
+    gone = trained(small(lr=0.2, ridge=0.1, most_epochs=90, multiple=50.0), tmp_path / "gone", [0])
+    assert gone.outcomes["status"].tolist() == ["lost"], "a network that has errors again is not just cut short"
+    assert row(gone, 0)["interpolation"] < 90
+    assert row(gone, 0)["training_error"] > 0
+    assert gone.finished == []
 
 
 def test_divergence_is_said(tmp_path: Path) -> None:

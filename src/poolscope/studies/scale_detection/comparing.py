@@ -26,10 +26,10 @@ class Compared:
         found: each experiment's results, by name.
         averages: D, G and R over seeds, below each other, ``model`` the experiment's name.
         pileup: coherent shares over seeds.
-        growth: how G grows over the layers: ``model``, ``variant``, ``noise``, ``first`` and ``last``, G at the first and
-            at the last layer, ``largest`` over ``smallest``, and ``to_reference``, the mean over layers of G over that of
-            the first experiment under the same protocol, and ``to_rectified``, over the first experiment's under
-            rectified noise.
+        growth: how G grows over the layers: ``model``, ``variant``, ``noise``, ``first`` and ``last``, G at the first
+            and at the last layer, ``smallest``, ``largest``; ``to_reference``, the geometric mean over layers of G over
+            that of the first experiment under the same noise, and ``to_rectified``, over that of the first experiment
+            under rectified noise: the published picture has ReLU's G from the one and tanh's from the other.
     """
 
     found: Mapping[str, Simple]
@@ -41,10 +41,10 @@ class Compared:
         """Say in plain words what came out."""
         trained = self.growth[self.growth["variant"] == "trained"]
         said = [
-            f"{row['model']}, {row['noise']} noise: G goes from {row['first']:.3g} at layer 1 to {row['last']:.3g} at the "
-            f"last (largest over smallest {row['largest'] / row['smallest']:.2f}); geometric mean over layers "
+            f"{row['model']}, {row['noise']} noise: G goes from {row['first']:.3g} at layer 1 to {row['last']:.3g} at "
+            f"the last (largest over smallest {row['largest'] / row['smallest']:.2f}); geometric mean over layers "
             f"{row['to_reference']:.2f} of that of {next(iter(self.found))} under the same noise, "
-            f"{row['to_rectified']:.2f} of its own under rectified noise."
+            f"{row['to_rectified']:.2f} of that one's under rectified noise."
             for row in trained.to_dict("records")
         ]
         return [

@@ -284,8 +284,8 @@ def _training(runs: SimpleRuns) -> list[str]:
         times = f"interpolated after {row['interpolation']:g} epochs, " if row["interpolation"] else ""
         said.append(
             f"Seed {row['seed']} {row['status']}: {times}trained for {row['epochs']}; test error "
-            f"{row['test_error']:.2%} on all pairs that were not learned from ({row['balanced_test_error']:.2%} averaged"
-            " over the classes)."
+            f"{row['test_error']:.2%} on all pairs that were not learned from ({row['balanced_test_error']:.2%} "
+            "averaged over the classes)."
         )
     return said
 

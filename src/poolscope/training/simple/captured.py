@@ -1,7 +1,5 @@
 """A training step as a captured graph: on a GPU, where small networks wait for the launch of each operation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
