@@ -7,7 +7,7 @@ from poolscope.report.figures import panels
 from poolscope.report.page import Section, write_page
 from poolscope.report.panel import Panel, save_panels
 from poolscope.report.pictures import plot_deformations, plot_perturbed
-from poolscope.report.scaling import plot_pileup, plot_scaling
+from poolscope.report.scaling import plot_noisy_errors, plot_pileup, plot_scaling
 from poolscope.report.spectra import plot_frequency, plot_spectra, plot_spectrum
 from poolscope.report.style import house_style, save_figure
 from poolscope.report.tables import Table
@@ -27,6 +27,7 @@ __all__ = [
     "plot_dynamics",
     "plot_frequency",
     "plot_layers",
+    "plot_noisy_errors",
     "plot_perturbed",
     "plot_pileup",
     "plot_quantity",

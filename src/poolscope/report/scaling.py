@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from poolscope.report.curves import TITLES, check_quantity, lines
 from poolscope.report.scale import read_as_numbers
-from poolscope.report.style import colours, house_style, legend_below, own_axes
+from poolscope.report.style import MARKERS, colours, house_style, legend_below, own_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,31 @@ def plot_pileup(shares: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.set_ylim(min(-0.05, float(shares["share"].min()) - 0.05), 1.02)
         ax.set_xlabel("layer k")
         ax.set_title("share of the noise response common to all draws", loc="left")
+        legend_below(ax)
+    return ax
+
+
+def plot_noisy_errors(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the error under noise against its magnitude: thin lines for seeds, thick ones for their mean.
+
+    Args:
+        table: ``model``, ``seed``, ``magnitude``, ``error``.
+        ax: where to draw (default: a new figure).
+    """
+    with house_style():
+        ax = own_axes(ax)
+        for number, (model, rows) in enumerate(table.groupby("model", sort=False)):
+            colour = colours()[number % len(colours())]
+            for _, seed in rows.groupby("seed"):
+                ax.plot(seed["magnitude"], seed["error"], color=colour, linewidth=0.8, alpha=0.45)
+            mean = rows.groupby("magnitude")["error"].mean()
+            ax.plot(
+                mean.index, mean, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.8,
+                label=str(model),
+            )  # fmt: skip
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("noise: its norm over the rms of |τx - x|")
+        ax.set_title("error on all pairs", loc="left")
         legend_below(ax)
     return ax
 

@@ -7,15 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolscope.report import Panel, Section, Table, plot_pileup, plot_scaling, save_panels, write_page
+from poolscope.report import (
+    Panel,
+    Section,
+    Table,
+    plot_noisy_errors,
+    plot_pileup,
+    plot_scaling,
+    save_panels,
+    write_page,
+)
 from poolscope.report.figures import spectrum_panels
-from poolscope.sensitivity import Result
+from poolscope.sensitivity import Result, measure
+from poolscope.studies.noisy import errors_under_noise, layers_under_noise
+from poolscope.studies.scale_detection.measured import moves_of
 from poolscope.studies.scale_detection.run import Simple, average_shares, one_network
+from poolscope.tasks import parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NOISES = ("rectified", "plain")
+#: Norms of noise over the rms of |τx - x|.
+MAGNITUDES = (0.125, 0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass
@@ -30,12 +44,18 @@ class Compared:
             and at the last layer, ``smallest``, ``largest``; ``to_reference``, the geometric mean over layers of G over
             that of the first experiment under the same noise, and ``to_rectified``, over that of the first experiment
             under rectified noise: the published picture has ReLU's G from the one and tanh's from the other.
+        noisy_layers: G of each layer for plain noise of several magnitudes (of its norm to the rms of |τx - x|):
+            ``model``, ``seed``, ``magnitude``, ``k``, ``G``, ``G_scaled`` = G over the square of the magnitude, the
+            same at all of them where the network is linear in the noise.
+        noisy_errors: ``model``, ``seed``, ``magnitude``, ``error``, ``error_se`` on all pairs of the task.
     """
 
     found: Mapping[str, Simple]
     averages: pd.DataFrame
     pileup: pd.DataFrame
     growth: pd.DataFrame
+    noisy_layers: pd.DataFrame
+    noisy_errors: pd.DataFrame
 
     def summary(self) -> list[tuple[str, list[str]]]:
         """Say in plain words what came out."""
@@ -54,7 +74,13 @@ class Compared:
 
     def save(self, folder: Path, record: dict[str, Any]) -> list[Path]:
         """Write tables (Parquet), figures (PNG and PDF) and ``report.html``; return their paths."""
-        tables = {"averages": self.averages, "pileup": self.pileup, "growth": self.growth}
+        tables = {
+            "averages": self.averages,
+            "pileup": self.pileup,
+            "growth": self.growth,
+            "noisy_layers": self.noisy_layers,
+            "noisy_errors": self.noisy_errors,
+        }
         paths = [Result(table, record).save(folder / f"{name}.parquet") for name, table in tables.items()]
         panels = self._panels()
         filters = [
@@ -77,7 +103,9 @@ class Compared:
                 sections=[
                     Section("D, G and R by layer", panels=panels),
                     Section("The filters", panels=filters),
-                    Section("The numbers", tables=[Table(name, table) for name, table in tables.items()]),
+                    Section(
+                        "The numbers", tables=[Table(name.replace("_", " "), table) for name, table in tables.items()]
+                    ),
                 ],
                 record=record,
             )
@@ -105,6 +133,15 @@ class Compared:
             )
         panels.append(
             Panel(
+                "noisy-errors",
+                "Error on all pairs of the task under plain noise; magnitude: its norm to the rms of |τx - x|. Thin: "
+                "seeds.",
+                (5.2, 4.4),
+                lambda ax: plot_noisy_errors(self.noisy_errors, ax=ax),
+            )
+        )
+        panels.append(
+            Panel(
                 "pileup",
                 "Share of the response to plain noise that all draws have in common.",
                 (5.2, 4.4),
@@ -130,7 +167,41 @@ def compare(found: Mapping[str, Simple]) -> Compared:
         raise ValueError(f"two or more experiments of one task and depth are needed; got {', '.join(map(str, kinds))}")
     averages = pd.concat([each.averages.assign(model=name) for name, each in found.items()], ignore_index=True)
     shares = [average_shares(each.pileup).assign(model=name) for name, each in found.items() if each.pileup is not None]
-    return Compared(found, averages, pd.concat(shares, ignore_index=True), _growth(averages, next(iter(found))))
+    layers, errors = _under_noise(found)
+    growth = _growth(averages, next(iter(found)))
+    return Compared(found, averages, pd.concat(shares, ignore_index=True), growth, layers, errors)
+
+
+def _under_noise(found: Mapping[str, Simple]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return G by layer and errors under plain noise of several magnitudes."""
+    import pandas as pd
+
+    layers, errors = [], []
+    for name, each in found.items():
+        runs = each.runs
+        task = parse(runs.experiment.task)[0]
+        images, labels = task.images(task.pairs), task.labels_of(task.pairs)
+        moves = moves_of(task, "text")
+        power = float(
+            measure(runs.model(runs.finished[0]), images, moves, draws=moves.combinations(2, task.dim), progress=False)
+            .table["deformation_power"]
+            .iloc[0]
+        )
+        norms = [magnitude * power**0.5 for magnitude in MAGNITUDES]
+        for seed in runs.finished:
+            model = runs.model(seed)
+            first: dict[str, Any] = {"model": name, "seed": seed}
+            table = layers_under_noise(model, images, norms, deformation=moves, layers=model.representations, seed=seed)
+            table = table[table["position"] > 0].rename(columns={"position": "k"})
+            table = table.assign(magnitude=table["norm"] / power**0.5, G_scaled=table["G"] * power / table["norm"] ** 2)
+            layers.append(table.assign(**first))
+            table = errors_under_noise(model, images, labels, [0.0, *norms], seed=seed)
+            errors.append(table.assign(magnitude=table["norm"] / power**0.5, **first))
+    keys = ["model", "seed", "magnitude"]
+    return (
+        pd.concat(layers, ignore_index=True)[[*keys, "k", "G", "G_se", "G_scaled"]],
+        pd.concat(errors, ignore_index=True)[[*keys, "error", "error_se"]],
+    )
 
 
 def _growth(averages: pd.DataFrame, reference: str) -> pd.DataFrame:
