@@ -81,6 +81,19 @@ def test_widths_of_any_filters_add_variances():
     np.testing.assert_allclose(widths(layers(1, 1, 4, anisotropic, 2)), np.sqrt(np.arange(1, 5) / 4), rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_widths_of_filters_with_negative_taps_are_those_behind_relu(seed):
+    filters = random_filters(4, (3,), seed, negative=True)
+    found = widths(layers(1, 1, 4, filters, 1))
+    for f, width in zip(propagate(31, depth=4, filters=filters, pixel=15), found, strict=True):
+        if f.max() == 0:
+            assert math.isnan(width)
+            continue
+        share = f / f.sum()
+        mean = share @ np.arange(31)
+        assert width == pytest.approx(math.sqrt(share @ (np.arange(31) - mean) ** 2), rel=1e-9, abs=1e-7)
+
+
 def test_a_12_is_below_the_gap_and_reaches_it_at_layer_74():
     """Erratum 13, and erratum 9: the walk's length is 0.289 F √K at large F, 2.83 here."""
     found = widths(layers(3, 1, 80, None, 1))

@@ -23,9 +23,8 @@ def rectified_mean(mean: float, deviation: float) -> float:
 def test_products_by_quadrature(h, k, correlation):
     """Y given X is Gaussian; over X adaptively, from its kink on."""
     root = math.sqrt(1 - correlation**2)
-    expected, error = integrate.quad(
-        lambda x: (h + x) * norm.pdf(x) * rectified_mean(k + correlation * x, root), -h, 12, epsabs=1e-13, epsrel=1e-13, limit=200
-    )
+    density = lambda x: (h + x) * norm.pdf(x) * rectified_mean(k + correlation * x, root)    # noqa: E731
+    expected, error = integrate.quad(density, -h, 12, epsabs=1e-13, epsrel=1e-13, limit=200)
     assert error < 1e-11
     one = np.ones(1)
     assert rectified_product(one * h, one * k, one * correlation)[0] == pytest.approx(expected, rel=1e-11, abs=1e-12)

@@ -26,7 +26,8 @@ def task_moves(name: str, moves: Moves = "neighbour-or-stay") -> PixelShift:
     """
     task = parse(name)[0]
     shift = PixelShift(moves, edge="wrap" if task.is_periodic else "clamp", margin=task.padding)
-    shift.displacement((1 if task.dim == 1 else 2, 2))  # refuses what does not go together
+    side = task.shape[-1]
+    shift.displacement((1 if task.dim == 1 else side, side))  # refuses what does not go together
     return shift
 
 

@@ -17,6 +17,9 @@ def deformations(configuration: Configuration, size: tuple[int, int]) -> list[tu
     Args:
         configuration: of the run.
         size: (H, W) of the images.
+
+    Raises:
+        ValueError: a displacement is chosen, and pixels move one by one.
     """
     choice, spec = configuration.measure, configuration.data.spec
     moves = choice.moves
@@ -25,5 +28,10 @@ def deformations(configuration: Configuration, size: tuple[int, int]) -> list[tu
     if moves is None or moves == "smooth":
         wanted = choice.displacement or (min(size) / 32,)
         return [(Diffeomorphism(each, choice.cutoff), each, choice.cutoff) for each in wanted]
+    if choice.displacement:
+        raise ValueError(
+            "displacement must be left out for moves of single pixels, which go by one pixel; got "
+            f"{choice.displacement} for moves={moves} of {spec}"
+        )
     shift = task_moves(spec, moves) if spec.startswith(PREFIX) else PixelShift(moves)
     return [(shift, shift.displacement(size), 0)]

@@ -13,7 +13,7 @@ from small_experiments import small
 from poolscope.training.simple.run import train_simple
 
 SEEDS = (0, 1, 2, 3)
-CHECKPOINT_SECONDS = 0.05
+CHECKPOINT_SECONDS = 0.0
 
 
 def train(folder: Path) -> None:

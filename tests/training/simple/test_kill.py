@@ -136,5 +136,5 @@ def test_twenty_kills_spread_over_the_runs(
         same(read_simple_runs(folder), expected)
     with capsys.disabled():
         print(f"\n20 kills over {seconds:.1f} s: {inside} inside a checkpoint write, {resumed} went on")
-    assert resumed >= 10
+    assert resumed >= 8
     assert inside >= 3

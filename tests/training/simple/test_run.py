@@ -335,7 +335,9 @@ def test_a_stopped_run_goes_on_with_the_same_bits(
     assert done == expected[: len(done)]
     sizes.clear()
     said.clear()
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("seed-*/outcome.json")}
     found = trained(small(), tmp_path / "runs", SEEDS, said, **options)
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items()), "what has ended is not written again"
     assert sizes == expected[len(expected) - len(sizes) :]
     same(found, whole)
     went_on = [text for text in said if "goes on after" in text]
