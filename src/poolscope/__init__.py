@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from poolscope import tasks, theory
     from poolscope.datasets import Indexed, load_images, open_images
     from poolscope.networks import load_model
     from poolscope.perturb import (
@@ -80,7 +81,9 @@ __all__ = [
     "read_run",
     "shuffle_channels",
     "sweep",
+    "tasks",
     "temperature_range",
+    "theory",
     "train",
     "warp",
 ]
@@ -111,7 +114,12 @@ _HOMES = {
 }
 
 
+_PARTS = ("tasks", "theory")  # used by their own names: ps.theory.predict
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PARTS:
+        return importlib.import_module(f"poolscope.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, "poolscope.perturb")), name)
@@ -120,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PARTS})

@@ -8,6 +8,7 @@ import torch
 
 from poolscope import measure
 from poolscope.datasets import load_images, open_arrays, open_images
+from poolscope.datasets.scale_detection import task_moves
 from poolscope.networks import load_model
 from poolscope.networks.simple import SimpleCNN
 from poolscope.perturb import PixelShift
@@ -177,3 +178,18 @@ def test_measured_by_name() -> None:
             assert found.table[column].tolist() == pytest.approx(expected[column].tolist(), rel=1e-6)
     with pytest.raises(ValueError, match="for a smooth deformation"):
         measure(SimpleCNN(depth=2, channels=3), ROWS, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "edge", "margin"),
+    [(ROWS, "wrap", 0), (f"{ROWS},boundary=open,padding=1", "clamp", 1), (f"{SQUARES},padding=2", "clamp", 2)],
+)
+def test_a_tasks_own_moves(name: str, edge: Any, margin: int) -> None:
+    size = (1, 32 + 2 * margin) if "dim=1" in name else (10, 10)
+    for moves in ("neighbour-or-stay", "left-right"):
+        expected = PixelShift(moves, edge=edge, margin=margin)  # type: ignore[arg-type]
+        assert task_moves(name, moves).describe(size) == expected.describe(size)  # type: ignore[arg-type]
+    assert task_moves(name).moves == "neighbour-or-stay"
+    if "dim=1" in name:
+        with pytest.raises(ValueError, match="moves must be left-right or neighbour-or-stay on rows"):
+            task_moves(name, "rounded-direction")

@@ -105,6 +105,18 @@ def test_gaussian_noise_needs_no_deformation_and_scales():
         GaussianNoise(math.nan)
 
 
+def test_gaussian_noise_can_be_rectified():
+    images = torch.zeros(4000, 3, 8, 8, dtype=torch.float64)
+    plain = GaussianNoise(2.5).sample(images, generator=seeded(2))
+    rectified = GaussianNoise(2.5, rectified=True).sample(images, generator=seeded(2))
+    assert torch.equal(rectified, plain.clamp(min=0))  # the same draw, not renormalised: half the power
+    power = norms(rectified) ** 2
+    error = power.std() / len(power) ** 0.5
+    assert error < 0.01 * 3.125
+    assert abs(power.mean() - 3.125) < 5 * error
+    assert repr(GaussianNoise(2.5, rectified=True)) == "GaussianNoise(rms_norm=2.5, rectified=True)"
+
+
 @pytest.mark.parametrize("size", [(16, 16), (15, 12), (9, 13)])
 def test_spectrum_is_that_of_the_difference(size: tuple[int, int]):
     images, moved = pair(torch.float64, size)

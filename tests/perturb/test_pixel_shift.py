@@ -94,7 +94,8 @@ def cases(draw: Any) -> tuple[PixelShift, Tensor]:
     for image in images:
         for number, place in enumerate(draw(st.lists(st.sampled_from(every), max_size=most, unique=True))):
             # Values that no two sums share; of pixels that are set over each other, which stays is not promised.
-            values = [2.0**number, -1.5 * 4.0**number] if overlap == "add" else [3.0, 0.0]
+            # Of two channels, one of which may be empty.
+            values = [2.0**number * (number != 1), -1.5 * 4.0**number] if overlap == "add" else [0.0, 3.0]
             image[(slice(None), *place)] = torch.tensor(values, dtype=torch.float64)
     return shift, images
 

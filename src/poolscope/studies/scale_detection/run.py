@@ -291,23 +291,30 @@ def _training(runs: SimpleRuns) -> list[str]:
 
 
 def _agreement(found: Simple) -> list[str]:
-    """Say up to which layer measured D and G stay within 10 % of the exact values."""
+    """Say at which layers measured D and G are within 10 % of the exact values."""
     theory = found.theory[found.theory["label"] == "exact, homogeneous filters"].set_index("k")
     rows = found.averages[(found.averages["variant"] == "trained") & (found.averages["noise"] == "rectified")]
     said = []
     for quantity in ("D", "G"):
         ratio = rows.set_index("k")[quantity] / theory[quantity]
-        within = 0
-        for k in ratio.index:
-            if not abs(ratio[k] - 1) <= 0.1:
-                break
-            within = int(k)
-        range_ = f"layers 1 to {within}" if within > 1 else "layer 1" if within else "no layer"
+        near = [int(k) for k in ratio.index if abs(ratio[k] - 1) <= 0.1]
+        where = f"layers {_runs(near)}" if near else "no layer"
         said.append(
             f"{quantity} of the trained networks (rectified noise, mean over seeds) is within 10 % of the exact values "
-            f"for homogeneous filters at {range_} of {len(ratio)}."
+            f"for homogeneous filters at {where} of {len(ratio)}."
         )
     return said
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Return 1, 2, 3, 5 as "1 to 3, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
 
 
 def _slopes(table: pd.DataFrame) -> list[str]:
