@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Protocol = Literal["text", "published"]
 
+_MOST = 1000  # pairs, evenly taken from all, on which noise is looked at draw by draw
+
 #: What tells rows of one seed apart.
 KEYS = ("model", "variant", "noise", "layer", "k", "A")
 #: What is measured of each seed, and what of it.
@@ -154,7 +156,7 @@ def pileup(runs: SimpleRuns, *, draws: int = 8, name: str = "") -> pd.DataFrame:
 
     experiment = runs.experiment
     task = parse(experiment.task)[0]
-    images = task.images(task.pairs)
+    images = task.images(task.pairs[:: -(-len(task.pairs) // _MOST)])
     tables = []
     for seed in runs.finished:
         for variant, which in (("trained", "last"), ("initial", "initial"), ("linear", "last")):
