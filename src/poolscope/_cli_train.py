@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tomllib
 from pathlib import Path
@@ -27,7 +28,6 @@ _OF_EXPERIMENTS = {"model", "seeds", "out", "change", "device", "threads"}
 
 
 def train(
-    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -141,10 +141,12 @@ def train(
 
     Example: poolscope train poolscope:vgg11_bn --data cifar10 --seeds 0-2 --measure-at 0,1,3,last --out runs/vgg11_bn
     """
+    arguments = dict(locals())
     if model.endswith((".toml", "-laptop", "-paper")) and ":" not in model.partition(".toml")[0]:
         from poolscope._cli_simple import train_simple_cnns
 
-        given = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+        usual = {name: each.default for name, each in inspect.signature(train).parameters.items()}
+        given = {name for name, value in arguments.items() if value != usual[name]}
         if others := sorted(given - _OF_EXPERIMENTS):
             raise ValueError(
                 "an experiment decides on data, network and training, so that only --seeds, --out, --set, --threads "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RESAMPLES = 2000
+_FLAT = 1e-9  # logarithms that differ by less are the same, but for rounding
 _FEWEST = 4  # networks, for a correlation to be spoken of
 
 
@@ -129,10 +130,10 @@ def correlations(networks: pd.DataFrame) -> pd.DataFrame:
             points = logs.groupby(positive["model"]).mean().to_numpy()
             number = len(points)
             value = low = high = math.nan
-            if number >= _FEWEST:
+            if number >= _FEWEST and (np.ptp(points, axis=0) > _FLAT).all():
                 value = float(np.corrcoef(points.T)[0, 1])
                 draws = [points[random.integers(0, number, number)] for _ in range(_RESAMPLES)]
-                varied = [each for each in draws if (np.ptp(each, axis=0) > 0).all()]
+                varied = [each for each in draws if (np.ptp(each, axis=0) > _FLAT).all()]
                 low, high = np.percentile([np.corrcoef(each.T)[0, 1] for each in varied], [2.5, 97.5])
             rows.append(
                 {
