@@ -260,6 +260,8 @@ def test_info_prints_table_c1_and_the_recipes(run):  # noqa: F811
     code, printed, err = run("info", "--recipes")
     assert (code, err) == (0, "")
     names = ["cifar-adam-fc", "cifar-sgd", "digits", "laptop", "laptop-fc", "laptop-plain", "scale-detection"]
+    names += ["scale-detection-fc", "swish1-laptop", "swish4-laptop", "tanh-laptop", "tanh-paper", "task1-laptop"]
+    names += ["task1-paper", "task2-laptop", "task2-paper"]
     assert re.findall(r"^([\w-]+): \w", printed, flags=re.MULTILINE) == names
     assert "schedule_span 0.8" in printed
 

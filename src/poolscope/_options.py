@@ -188,7 +188,10 @@ def single_moves(data: str, moves: str | None, displacements: Sequence[float] | 
         raise ValueError(f"--moves and --displacement must not be given both; got {moves} and {displacements}")
     from poolscope.datasets.scale_detection import task_moves
     from poolscope.perturb import PixelShift
+    from poolscope.perturb.pixel_shift import steps
 
+    if moves is not None:
+        steps(moves, 2)  # refuses what is none
     if is_task:
         return task_moves(data, **({"moves": moves} if moves else {}))  # type: ignore[arg-type]
     return PixelShift(moves)  # type: ignore[arg-type]

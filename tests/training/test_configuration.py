@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "recipe.memory_format": "channels_last",
     "measure.at": (0, 2), "measure.last": True, "measure.images": 10, "measure.layers": "output",
     "measure.displacement": (0.4, 0.8), "measure.cutoff": 4, "measure.draws": 2, "measure.bn": "batch",
+    "measure.moves": "left-right",
     "measure.seed": 1,
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ Overlap = Literal["add", "set"]
 _MOST_ACTIVE = 16  # pixels whose combinations of 12 moves a 64-bit integer counts
 
 
-def steps(moves: Moves, dim: int) -> Int64[Tensor, "steps dim"]:
+def steps(moves: str, dim: int) -> Int64[Tensor, "steps dim"]:
     """Return the equally likely steps of a pixel in 1 or 2 dimensions (along the row; or row, column).
 
     "rounded-direction" has twelve, those along the axes twice.

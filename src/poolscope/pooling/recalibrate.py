@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from poolscope.sensitivity.prepare import reestimate
 from poolscope.sensitivity.source import open_source
@@ -26,7 +27,7 @@ def recalibrate(model: nn.Module, images: object) -> None:
 
     Raises:
         TypeError: images of another kind, as for ``measure``.
-        ValueError: fewer than two images, or images that ``measure`` refuses.
+        ValueError: fewer than two images, or images that ``measure`` or the model refuses.
     """
     source = open_source(images, model)
     like = next(model.parameters(), torch.empty(0))
@@ -39,7 +40,20 @@ def recalibrate(model: nn.Module, images: object) -> None:
     try:
         model.eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[like.device] if like.device.type == "cuda" else []):
+            if any(isinstance(each, _BatchNorm) and each.running_mean is not None for each in model.modules()):
+                _try(model, source.first(2).to(like.device, like.dtype))
             reestimate(model, batches())
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _try(model: nn.Module, images: Tensor) -> None:
+    """Run the model in evaluation mode, which changes nothing, on images like those to come."""
+    try:
+        model(images.clone())
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the model must take images of shape {tuple(images.shape)}; it raised {type(error).__name__}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
