@@ -43,7 +43,7 @@ def written(folder: Path, name: str, more: str = "") -> str:
     return str(folder / f"{name}.toml")
 
 
-def test_train_of_an_experiment_prints_theory_and_goes_on(  # noqa: F811
+def test_train_of_an_experiment_prints_theory_and_goes_on(
     run: Any,
     tmp_path: Path,
     no_pages: list[str],
