@@ -44,7 +44,7 @@ def written(folder: Path, name: str, more: str = "") -> str:
 
 
 def test_train_of_an_experiment_prints_theory_and_goes_on(
-    run: Any,
+    run: Any,  # noqa: F811
     tmp_path: Path,
     no_pages: list[str],
 ) -> None:
