@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from poolscope._cli_points import trained_networks
 from poolscope._cli_theory import theory
 from poolscope._cli_train import train
 from poolscope._options import (
@@ -379,22 +380,7 @@ def report(
 
     if len({path.resolve() for path in saved}) < len(saved):
         raise ValueError(f"every saved result must be given once; got {', '.join(map(str, saved))}")
-    if all((path / "outcomes.parquet").is_file() and list(path.glob("seed-*/outcome.json")) for path in saved):
-        from poolscope.studies.architectures import gather
-        from poolscope.training import read_run
-
-        networks = {
-            path.resolve().name: [read_run(found.parent) for found in sorted(path.glob("seed-*/outcome.json"))]
-            for path in saved
-        }
-        pictured = gather(networks)
-        print_table(pictured.correlations, "log error against log D, G, R", list(pictured.correlations.columns))
-        for _, said in pictured.summary():
-            print("\n".join(said))
-        folder = made_folder(out)
-        assert folder is not None
-        pictured.save(folder, {"command": command_line(), "networks": list(networks)})
-        print(f"open {folder / 'report.html'}")
+    if trained_networks(saved, out):
         return
     read = [read_findings(path) for path in saved]
     folder = made_folder(out)

@@ -202,9 +202,7 @@ def _panels(found: Simple) -> list[Panel]:
         if noise == "plain":
             theory = exact(experiment)
             curve = theory_curve(theory, "G", noise, experiment)
-            shown = pd_frame(
-                label="exact, homogeneous filters", A=theory["A"], D=theory["D"], G=curve, R=theory["D"] / curve
-            )
+            shown = theory.assign(label="exact, homogeneous filters", G=curve, R=theory["D"] / curve)
         for quantity in _QUANTITIES if noise == "rectified" else ("G", "R"):
             panels.append(
                 Panel(
@@ -226,13 +224,6 @@ def _panels(found: Simple) -> list[Panel]:
             )
         )
     return panels
-
-
-def pd_frame(**columns: Any) -> pd.DataFrame:
-    """Return a table of these columns."""
-    import pandas as pd
-
-    return pd.DataFrame(columns)
 
 
 def average_shares(table: pd.DataFrame) -> pd.DataFrame:
