@@ -99,6 +99,12 @@ def test_measure_moves_single_pixels_of_tasks(run: Any, tmp_path: Path) -> None:
     code, _, err = run("measure", str(tmp_path / "m.safetensors"), "--data", task, "--out", str(tmp_path / "page"))
     assert code == 0, err
     record = ps.read_result(tmp_path / "page" / "measurement.parquet").record
+    other = ps.load_model("poolscope:simplecnn", depth=2, channels=4, seed=1)
+    write_weights(other, tmp_path / "i.safetensors")
+    code, out, err = run("measure", str(tmp_path / "m.safetensors"), "--data", task, "--initial",
+                         str(tmp_path / "i.safetensors"))  # fmt: skip
+    assert code == 0, err
+    assert "initial" in out
     assert record["deformation"]["moves"] == "neighbour-or-stay"
     assert record["deformation"]["edge"] == "wrap"
     code, _, err = run("measure", str(tmp_path / "m.safetensors"), "--data", task, "--moves", "sideways")

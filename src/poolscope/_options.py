@@ -108,9 +108,11 @@ def processes(device: str) -> Iterator[tuple[Any, int]]:
 def loaded(
     name: str, weights: str | None, classes: int | None, channels: int | None, trust: bool, seed: int
 ) -> nn.Module:
-    """Return the model of a name."""
+    """Return the model of a name; where that is a file which knows its network, ``weights`` is another such file."""
     from poolscope import load_model
 
+    if name.endswith(".safetensors") and weights is not None:
+        name, weights = weights, None
     return load_model(
         name, weights=weights, num_classes=classes, in_channels=channels, trust_code=trust, seed=seed % 2**32
     )
