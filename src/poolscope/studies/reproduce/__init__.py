@@ -1,0 +1,1 @@
+"""The paper as something that runs: studies, their runs and store, claims and verdicts."""
