@@ -117,7 +117,7 @@ CLAIMS: tuple[Claim, ...] = (
         "slope of log R against depth, each network", *_NEGATIVE, _SIGN, about_R=True,
     ),
     Claim(
-        "imagenet-R-falls", "imagenet", "figure 3, right", "R falls along the layers of VGGs trained on ImageNet.",
+        "imagenet-R-falls", "figC6", "figure 3, right", "R falls along the layers of VGGs trained on ImageNet.",
         "slope of log R against depth, each network", *_NEGATIVE, _SIGN, about_R=True,
     ),
     # Figures 4, C5, C6, C7: filters.
@@ -136,7 +136,7 @@ CLAIMS: tuple[Claim, ...] = (
         "least mean frequency over the inner convolutions, over that before training", -math.inf, 1.0, _SIGN,
     ),
     Claim(
-        "imagenet-low-pass", "imagenet", "section 2, figures 4 and C6",
+        "imagenet-low-pass", "figC6", "section 2, figures 4 and C6",
         "Filters of all layers but the first of ImageNet's VGGs are low-pass.",
         "mean frequency of each layer's filters, white filters being 1", -math.inf, 1.0, _SIGN,
     ),

@@ -1,0 +1,142 @@
+"""Finished runs in a folder that anything can read: Parquet, JSON and safetensors, each with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from poolscope._files import written_whole
+from poolscope._lock import locked
+from poolscope.studies.reproduce.job import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DONE = "done.json"
+_NOT_KEPT = {_DONE, "log.txt", "failure.txt"}
+
+
+class Store:
+    """Runs by key, one folder each: ``runs/KEY`` with ``job.json``, what the work wrote, and at last ``done.json``.
+
+    ``done.json`` holds the hash of every file; a folder without it is of a run that has not ended, which goes on there.
+    Nothing else is kept anywhere: tables of what there is are made from the folders.
+
+    Args:
+        folder: of the store, made if missing.
+        say: told of damage.
+    """
+
+    def __init__(self, folder: str | Path, say: Callable[[str], object] = print):
+        self.folder = Path(folder)
+        self.say = say
+        (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+        (self.folder / "locks").mkdir(exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Return the folder of a run, which need not exist."""
+        return self.folder / "runs" / key
+
+    def is_done(self, key: str) -> bool:
+        """Whether a run has ended, by its last file alone; `check` looks at the others."""
+        return (self.path(key) / _DONE).is_file()
+
+    def done(self, key: str) -> dict[str, Any]:
+        """Return what was noted at the end of a run: its job, ``seconds``, ``environment`` and ``files``."""
+        found: dict[str, Any] = json.loads((self.path(key) / _DONE).read_text())
+        return found
+
+    def check(self, key: str) -> bool:
+        """Whether a run has ended and all its files are as they were; a damaged one is removed, to be made again."""
+        if not self.is_done(key):
+            return False
+        folder = self.path(key)
+        try:
+            files = self.done(key)["files"]
+            damaged = next((name for name, digest in files.items() if _digest(folder / name) != digest), None)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damaged = f"{_DONE} ({type(error).__name__})"
+        if damaged is None:
+            return True
+        with self.claimed(key) as ours:
+            if ours:
+                self.say(f"{key}: {damaged} is damaged or missing; the run is made again")
+                (folder / _DONE).unlink(missing_ok=True)  # first: a kill here leaves a run that has not ended
+                shutil.rmtree(folder, ignore_errors=True)
+        return False
+
+    @contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Hold a run's lock; yields False if another process holds it."""
+        path = self.folder / "locks" / f"{key}.lock"
+        try:
+            with locked(path, wait=False):
+                yield True
+        except BlockingIOError:
+            yield False
+
+    def begin(self, job: Job | dict[str, Any]) -> Path:
+        """Return the folder of a run, made with its ``job.json`` if there is none."""
+        plain = job if isinstance(job, dict) else job.plain()
+        folder = self.path(plain["key"])
+        folder.mkdir(exist_ok=True)
+        _write(folder / "job.json", plain)
+        return folder
+
+    def end(self, key: str, **facts: Any) -> None:
+        """Note that a run has ended, with the hashes of its files.
+
+        Args:
+            key: of the run.
+            facts: to be noted: seconds, versions.
+        """
+        folder = self.path(key)
+        for leftover in folder.rglob(".*.part"):
+            leftover.unlink(missing_ok=True)
+        files = {
+            str(path.relative_to(folder)): _digest(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name not in _NOT_KEPT and not path.name.startswith(".")
+        }
+        (folder / "failure.txt").unlink(missing_ok=True)
+        _write(folder / _DONE, {"key": key, **facts, "files": files})
+
+    def index(self) -> pd.DataFrame:
+        """Return the finished runs, made from their folders: ``key``, ``work``, ``seconds``, ``bytes``, …"""
+        import pandas as pd
+
+        rows = []
+        for folder in sorted((self.folder / "runs").iterdir()):
+            if not (folder / _DONE).is_file():
+                continue
+            job, done = json.loads((folder / "job.json").read_text()), self.done(folder.name)
+            size = sum((folder / name).stat().st_size for name in done["files"] if (folder / name).is_file())
+            rows.append(
+                {
+                    "key": folder.name,
+                    "work": job["work"],
+                    "seconds": done.get("seconds"),
+                    "bytes": size,
+                    "threads": job["threads"],
+                    "device": job["device"],
+                    "needs": json.dumps(job["needs"]),
+                    "settings": json.dumps(job["settings"]),
+                }
+            )
+        columns = ["key", "work", "seconds", "bytes", "threads", "device", "needs", "settings"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
