@@ -44,6 +44,16 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quicker_pdf() -> Iterator[None]:
+    """Embed letters in PDF files as matplotlib's own type 3: TrueType takes longer than drawing the figure."""
+    from poolscope.report import style
+
+    before, style.PDF_FONTS = style.PDF_FONTS, 3
+    yield
+    style.PDF_FONTS = before
+
+
 @pytest.fixture(autouse=True)
 def default_dtype_unchanged() -> Iterator[None]:
     """Fail a test after which torch's default dtype is another one, and put it back for the next."""

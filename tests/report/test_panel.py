@@ -2,11 +2,12 @@
 
 import base64
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from poolscope.report import Panel, panels, save_panels
+from poolscope.report import Panel, panels, save_panels, style
 from poolscope.report.panel import _leaner, file_name
 
 from .conftest import result_table, share_table, spectrum_table
@@ -82,6 +83,16 @@ def test_panels_are_saved_as_png_and_pdf(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
+
+
+def test_pdf_files_hold_truetype_letters(tmp_path, monkeypatch):
+    panel = Panel("a", "caption", (2.0, 2.0), lambda ax: ax.set_title("title"))
+    for kind, font in ((42, b"/CIDFontType2"), (3, b"/Type3")):
+        monkeypatch.setattr(style, "PDF_FONTS", kind)
+        save_panels([panel], tmp_path)
+        assert font in (tmp_path / "a.pdf").read_bytes()
+    source = Path(style.__file__).read_text()
+    assert "PDF_FONTS = 42\n" in source  # the tests use type 3, which is quicker
 
 
 def test_files_are_not_overwritten_and_folders_not_made(tmp_path):

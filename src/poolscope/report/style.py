@@ -17,6 +17,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 #: The same on a dark ground: blue lightened, sky and black replaced by their yellow and a light grey.
 DARK_COLOURS = ("#4AA3DF", "#F0803C", "#23B98C", "#D98BB6", "#E69F00", "#F0E442", "#D5D9DE")
 
+#: TrueType: journals refuse matplotlib's own type 3, and programs that edit PDF know their letters.
+PDF_FONTS = 42
+
 _TEXT = {False: "#1f2328", True: "#e4e7eb"}
 
 
@@ -67,7 +70,7 @@ def house_style(dark: bool | None = None) -> Iterator[None]:
         "hatch.linewidth": 0.6,
         "figure.constrained_layout.use": True,
         "savefig.dpi": 160,
-        "pdf.fonttype": 42,
+        "pdf.fonttype": PDF_FONTS,
         "svg.fonttype": "path",
         "svg.hashsalt": "poolscope",
         "text.parse_math": False,  # a "$" in a layer's or a model's name is a "$"
