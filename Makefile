@@ -13,7 +13,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow bench lint clean
+.PHONY: help venv demo test test-slow bench lint docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -48,6 +48,12 @@ lint: $(STAMP)  ## ruff, mypy, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Strict: a link or an anchor that leads nowhere is an error.
+docs: $(STAMP)  ## the documentation as pages, into site/
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[docs]"
+	$(BIN)/python docs/make_claims.py
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:  ## remove caches, builds and the demo's report; .venv stays
-	rm -rf demo-report build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info src/*.egg-info
+	rm -rf demo-report site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info src/*.egg-info
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,8 +1,10 @@
 """What holds for every test: annotations are checked, generated cases repeat, nothing global is left changed."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +54,19 @@ def quicker_pdf() -> Iterator[None]:
     before, style.PDF_FONTS = style.PDF_FONTS, 3
     yield
     style.PDF_FONTS = before
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pages are opened in a browser through playwright")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("pages are opened in Chromium, and there is none on the path")
+    with playwright.sync_playwright() as session:
+        browser = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"
 ARGUMENTS = {
     "train_and_measure": ["--epochs", "1", "--images", "60"],
     "own_model": ["--epochs", "1", "--shuffles", "2"],
+    "own_study": ["--scale", "smoke", "--cores", "1"],
     "monitor_plain_loop": ["--epochs", "1", "--images", "100", "--measured", "30"],
     "monitor_lightning": ["--epochs", "1", "--images", "100", "--measured", "30"],
     "noise_at_initialisation": ["--images", "30", "--displacements", "1.0"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from poolscope._cli_points import trained_networks
+from poolscope._cli_reproduce import reproduce
 from poolscope._cli_theory import theory
 from poolscope._cli_train import train
 from poolscope._options import (
@@ -256,6 +257,7 @@ def measure(
 
 app.command()(train)
 app.command()(theory)
+app.command()(reproduce)
 
 
 @app.command()

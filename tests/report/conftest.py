@@ -1,8 +1,6 @@
 """Tables as measurements leave them, small and made up, for every test of pages and pictures."""
 
 import math
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +86,6 @@ def samples() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, 8, 8, generator=generator)
     return images, images.roll(1, dims=-1), images + 0.1 * torch.randn(images.shape, generator=generator)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pages are opened in a browser through playwright")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("pages are opened in Chromium, and there is none on the path")
-    with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

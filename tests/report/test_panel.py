@@ -4,11 +4,13 @@ import base64
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from poolscope.report import Panel, panels, save_panels, style
-from poolscope.report.panel import _leaner, file_name
+from poolscope.report.panel import _leaner, draw_panels, file_name
 
 from .conftest import result_table, share_table, spectrum_table
 
@@ -106,3 +108,36 @@ def test_files_are_not_overwritten_and_folders_not_made(tmp_path):
 def test_names_of_files_are_safe():
     assert file_name("R", "../timm:résnet <x>", "0.3 px") == "R-timm_r_snet_x-0.3_px"
     assert file_name("R", "", "..") == "R-_"
+
+
+def test_one_figure_serves_the_light_page_and_both_files(tmp_path):
+    drawn = []
+
+    def draw(ax):
+        drawn.append(ax)
+        ax.plot([0, 1], [2, 3], label="line")
+        ax.set_xlabel("below")
+
+    panel = Panel("a", "caption", (3.0, 2.0), draw)
+    (found,) = draw_panels([panel], tmp_path)
+    assert len(drawn) == 2  # light and dark
+    assert found.light == panel.data_uri()
+    assert found.dark == panel.data_uri(dark=True) != found.light
+    assert [path.name for path in found.files] == ["a.png", "a.pdf"]
+    assert sorted(tmp_path.iterdir()) == sorted(found.files, key=lambda path: path.name)
+    with pytest.raises(ValueError, match=r"panels must have names of their own.*got a twice"):
+        draw_panels([panel, panel], tmp_path)
+
+
+def test_pictures_are_laid_out_alike_in_page_and_files(tmp_path):
+    """Without its layout the title and the labels of the axes would be cut off at the edges of the PNG."""
+    panel = Panel("a", "caption", (2.0, 1.5), lambda ax: ax.set(xlabel="below", ylabel="beside", title="Above"))
+    draw_panels([panel], tmp_path)
+    (tmp_path / "saved").mkdir()
+    save_panels([panel], tmp_path / "saved")
+    once, usual = (np.asarray(Image.open(folder / "a.png").convert("L")) for folder in (tmp_path, tmp_path / "saved"))
+    assert once.shape == usual.shape
+    for axis in (0, 1):  # where there is ink: within two of 320 or 240 pixels, the rounding of text at two resolutions
+        first, second = (np.flatnonzero((picture < 128).any(axis=axis)) for picture in (once, usual))
+        assert abs(first[0] - second[0]) <= 2
+        assert abs(first[-1] - second[-1]) <= 2

@@ -7,15 +7,18 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poolscope._files import written_whole
-from poolscope.report.panel import Panel, data_uri
-from poolscope.report.tables import Table, to_html
+from poolscope.report.panel import Panel, Pictures, data_uri
+from poolscope.report.tables import Table
+from poolscope.report.tables import to_html as table_to_html
 
 if TYPE_CHECKING:
+    import jinja2
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -68,9 +71,6 @@ def write_page(
     Raises:
         FileNotFoundError: no such folder.
     """
-    import jinja2
-    from markupsafe import Markup
-
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder of {path.name} must exist; {path.parent} is not a folder")
@@ -82,30 +82,67 @@ def write_page(
             "title": part.title,
             "paragraphs": part.paragraphs,
             "facts": part.facts,
-            "groups": _groups(part.panels),
-            "tables": [to_html(table, next(number)) for table in part.tables],
+            "groups": groups([to_html(panel) for panel in part.panels]),
+            "tables": [table_to_html(table, next(number)) for table in part.tables],
         }
         for part in parts
     ]
-    files = resources.files("poolscope.report")
-    style, script, template = (
-        files.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html.j2")
+    return write_html(
+        path, "page.html.j2", title=title, subtitle=subtitle, findings=_topics(summary), sections=shown, record=record
     )
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["together"] = _together
-    html = environment.from_string(template).render(
-        title=title,
-        subtitle=subtitle,
-        findings=_topics(summary),
-        sections=shown,
-        record=json.dumps(record, indent=2, sort_keys=True, default=str, ensure_ascii=False),
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+
+
+def write_html(
+    path: Path,
+    template: str,
+    *,
+    record: dict[str, Any],
+    styles: Sequence[str] = ("page.css",),
+    scripts: Sequence[str] = ("page.js",),
+    **values: Any,
+) -> Path:
+    """Fill in a template of this package and write it, whole or not at all; every value is escaped.
+
+    Args:
+        path: where to.
+        template: "page.html.j2", or one that extends it.
+        record: how it was made, shown at the end.
+        styles, scripts: files of this package, one after the other.
+        values: of the template.
+    """
+    from markupsafe import Markup
+
+    script = "\n".join(map(_text, scripts))
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            record=json.dumps(record, indent=2, sort_keys=True, default=str, ensure_ascii=False),
+            style=Markup("\n".join(map(_text, styles))),
+            script=Markup(script),
+            script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+            **values,
+        )
     )
     with written_whole(path) as temporary:
         temporary.write_text(html, encoding="utf-8", newline="\n")
     return path
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_text)
+    )
+    environment.filters["together"] = _together
+    return environment
+
+
+def _text(name: str) -> str:
+    """Return a template, style sheet or script of this package."""
+    return resources.files("poolscope.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _together(text: str) -> str:
@@ -127,35 +164,43 @@ def _topics(summary: Sequence[str | tuple[str, Sequence[str]]]) -> list[tuple[st
     return list(found)
 
 
-def _groups(panels: Sequence[Panel | tuple[Figure, str]]) -> list[dict[str, Any]]:
-    """Return the figures in the order they are given; a tall one takes those after it to its side."""
-    groups: list[dict[str, Any]] = []
-    for panel in panels:
-        if isinstance(panel, Panel) and panel.layout == "tall":
-            groups.append({"tall": _to_html(panel), "figures": []})
+def groups(figures: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return figures of `to_html` in the order they are given; a tall one takes those after it to its side."""
+    found: list[dict[str, Any]] = []
+    for figure in figures:
+        if figure["layout"] == "tall":
+            found.append({"tall": figure, "figures": []})
             continue
-        if not groups:
-            groups.append({"tall": None, "figures": []})
-        groups[-1]["figures"].append(_to_html(panel))
-    return groups
+        if not found:
+            found.append({"tall": None, "figures": []})
+        found[-1]["figures"].append(figure)
+    return found
 
 
-def _to_html(figure: Panel | tuple[Figure, str]) -> dict[str, Any]:
+def to_html(figure: Panel | Pictures | tuple[Figure, str]) -> dict[str, Any]:
     """Return what the page's template needs of a figure; sizes in CSS pixels, 96 an inch."""
-    if isinstance(figure, Panel):
-        width, height = figure.size
-        light, dark = figure.data_uri(), figure.data_uri(dark=True)
-        caption, alt, layout = figure.caption, figure.alt or figure.caption, figure.layout
-    else:
+    if isinstance(figure, tuple):
         drawn, caption = figure
         width, height = drawn.get_size_inches().tolist()
-        light, dark, alt, layout = data_uri(drawn), "", caption, "wide"
-    return {
-        "light": light,
-        "dark": dark,
-        "caption": caption,
-        "alt": alt,
-        "layout": layout,
-        "width": round(96 * width),
-        "height": round(96 * height),
-    }
+        own: dict[str, Any] = {
+            "light": data_uri(drawn),
+            "dark": "",
+            "caption": caption,
+            "alt": caption,
+            "layout": "wide",
+            "files": [],
+        }
+    else:
+        if isinstance(figure, Panel):
+            figure = Pictures(figure, figure.data_uri(), figure.data_uri(dark=True))
+        panel = figure.panel
+        width, height = panel.size
+        own = {
+            "light": figure.light,
+            "dark": figure.dark,
+            "caption": panel.caption,
+            "alt": panel.alt or panel.caption,
+            "layout": panel.layout,
+            "files": [(path.suffix[1:].upper(), path.name) for path in figure.files],
+        }
+    return {**own, "width": round(96 * width), "height": round(96 * height)}

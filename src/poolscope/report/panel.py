@@ -73,6 +73,46 @@ def _leaner(svg: str) -> str:
     return re.sub(r"\s+", " ", svg).replace("> <", "><")
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """A panel as it was drawn.
+
+    Attributes:
+        panel: what was drawn.
+        light, dark: its data URIs.
+        files: PNG and PDF, where they were written.
+    """
+
+    panel: Panel
+    light: str
+    dark: str
+    files: Sequence[Path] = ()
+
+
+def draw_panels(panels: Sequence[Panel], folder: str | Path) -> list[Pictures]:
+    """Draw every panel for a page and write it to ``folder`` as PNG and PDF, each file whole or not at all.
+
+    One figure, laid out once, serves the light page and both files. Text of these PDFs is in Type 3 fonts, matplotlib's
+    own default: TrueType subsets, which `save_panels` has, would take as long as all else together.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: two panels of one name, of which one file would overwrite the other.
+    """
+    import matplotlib as mpl
+
+    folder = _checked(panels, folder)
+    drawn = []
+    for panel in panels:
+        figure = panel.figure()
+        light = data_uri(figure, photographs=panel.photographs)
+        with house_style(dark=False), mpl.rc_context({"figure.constrained_layout.use": False, "pdf.fonttype": 3}):
+            figure.set_layout_engine(None)  # it has been laid out
+            files = save_figure(figure, folder / panel.name)
+        drawn.append(Pictures(panel, light, panel.data_uri(dark=True), files))
+    return drawn
+
+
 def save_panels(panels: Sequence[Panel], folder: str | Path) -> list[Path]:
     """Write every panel to ``folder`` as PNG and PDF, each file whole or not at all; return their paths.
 
@@ -80,6 +120,15 @@ def save_panels(panels: Sequence[Panel], folder: str | Path) -> list[Path]:
         FileNotFoundError: no such folder.
         ValueError: two panels of one name, of which one file would overwrite the other.
     """
+    folder = _checked(panels, folder)
+    paths = []
+    for panel in panels:
+        with house_style(dark=False):
+            paths += save_figure(panel.figure(), folder / panel.name)
+    return paths
+
+
+def _checked(panels: Sequence[Panel], folder: str | Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"the folder of the pictures must exist; {folder} is not a folder")
@@ -87,11 +136,7 @@ def save_panels(panels: Sequence[Panel], folder: str | Path) -> list[Path]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"panels must have names of their own, they name the files; got {', '.join(twice)} twice")
-    paths = []
-    for panel in panels:
-        with house_style(dark=False):
-            paths += save_figure(panel.figure(), folder / panel.name)
-    return paths
+    return folder
 
 
 def file_name(*parts: str) -> str:

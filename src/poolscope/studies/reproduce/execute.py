@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from poolscope._progress import Progress
@@ -11,9 +12,10 @@ from poolscope.studies.reproduce.executors import Executor
 from poolscope.studies.reproduce.job import Job, in_order
 from poolscope.studies.reproduce.store import Store
 from poolscope.studies.reproduce.worker import Outcome
-from poolscope.training.folder import duration
+from poolscope.training.folder import TrainingStopped, duration
 
 _PATIENCE = 2.0  # seconds until another runner's job is looked at again
+_TICK = 0.5  # seconds to wait for an end, at most
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,14 @@ class Failure:
 
 
 def missing(jobs: Iterable[Job], store: Store) -> dict[str, Job]:
-    """Return the jobs, and those they need, that are not done, in an order in which they can be; all files checked."""
-    return {key: job for key, job in in_order(jobs).items() if not store.check(key)}
+    """Return the jobs, and those they need, that are not done, in an order in which they can be.
+
+    All files of those that are done are checked by their hashes; nothing is changed.
+    """
+    ordered = in_order(jobs)
+    with ThreadPoolExecutor(8) as threads:  # hashing and reading let other threads run
+        whole = threads.map(store.check, ordered)
+        return {key: job for (key, job), done in zip(ordered.items(), whole, strict=True) if not done}
 
 
 def execute(
@@ -45,60 +53,108 @@ def execute(
 ) -> list[Failure]:
     """Do jobs until all are done or failed; what fails does not stop the rest.
 
+    Another runner may work on the same store at the same time: what it is at is left to it and looked at again.
+
     Args:
         jobs: of `missing`.
         store: where they go.
-        executor: what does them.
-        seconds: estimate of what a job takes, for the order and the time left.
+        executor: what does them; it is closed at the end, whatever the end.
+        seconds: estimate of what a job takes on one core, for the order and the time left.
         say: told of each end.
         progress: show a bar with the time left, if standard error is a terminal.
 
     Returns:
         Those that failed, with those that needed them.
+
+    Raises:
+        TrainingStopped: the store is full, or cannot be written to.
+        KeyboardInterrupt: after it has ended all that was at work; nothing is lost.
     """
-    waiting = dict(sorted(jobs.items(), key=lambda item: -_way(item[1], jobs, seconds)))
-    running: dict[str, Job] = {}
-    busy: dict[str, float] = {}  # when to look again
-    failures: dict[str, Failure] = {}
-    clock = _Clock({key: seconds(job) for key, job in jobs.items()}, executor.slots)
+    estimates = {key: seconds(job) for key, job in jobs.items()}
+    clock = _Clock(estimates, executor.slots)
     try:
         with Progress(len(jobs), "reproducing", enabled=progress) as bar:
-            while waiting or running:
-                for key, job in list(waiting.items()):
-                    failed = next((each.key for each in job.needs.values() if each.key in failures), None)
-                    if failed is not None:
-                        failures[key] = Failure(key, f"needs {failed}, which failed")
-                        del waiting[key]
-                        clock.end(key, 0.0)
-                        bar.advance(1)
-                    elif busy.get(key, 0.0) > time.monotonic():
-                        continue
-                    elif all(store.is_done(each.key) for each in job.needs.values()) and executor.has_room(job):
-                        del waiting[key]
-                        running[key] = job
-                        executor.submit(job)
-                for outcome in executor.wait(0.5 if running else 0.2):
-                    job = running.pop(outcome.key)
-                    if outcome.status == "busy":
-                        if outcome.key not in busy:
-                            say(f"{outcome.key}: another runner is at it")
-                        waiting[outcome.key] = job
-                        busy[outcome.key] = time.monotonic() + _PATIENCE
-                        continue
-                    if outcome.status == "failed":
-                        failures[outcome.key] = Failure(outcome.key, outcome.message)
-                    clock.end(outcome.key, outcome.seconds)
-                    bar.advance(1)
-                    say(_said(outcome, clock, len(jobs)))
+            return _Execution(jobs, executor, _ways(jobs, estimates), clock, say, bar).run()
+    except KeyboardInterrupt:
+        executor.close()
+        say("interrupted; nothing is lost: the same command goes on from here")
+        raise
     finally:
         executor.close()
-    return list(failures.values())
 
 
-def _way(job: Job, jobs: Mapping[str, Job], seconds: Callable[[Job], float]) -> float:
-    """Return the seconds from a job's start to the end of the longest chain of jobs that need it."""
-    after = [each for each in jobs.values() if any(needed.key == job.key for needed in each.needs.values())]
-    return seconds(job) + max((_way(each, jobs, seconds) for each in after), default=0.0)
+def _ways(jobs: Mapping[str, Job], estimates: Mapping[str, float]) -> dict[str, float]:
+    """Return, for each job, the seconds from its start to the end of the longest chain of jobs that need it."""
+    after = dict.fromkeys(jobs, 0.0)
+    ways = {}
+    for key, job in reversed(in_order(jobs.values()).items()):  # each before those it needs
+        if key in jobs:
+            ways[key] = estimates[key] + after[key]
+            for needed in job.needs.values():
+                if needed.key in jobs:
+                    after[needed.key] = max(after[needed.key], ways[key])
+    return ways
+
+
+class _Execution:
+    """Jobs being done."""
+
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        executor: Executor,
+        ways: Mapping[str, float],
+        clock: _Clock,
+        say: Callable[[str], object],
+        bar: Progress,
+    ):
+        self.waiting = {key: jobs[key] for key in sorted(jobs, key=lambda key: -ways[key])}
+        self.running: dict[str, Job] = {}
+        self.again: dict[str, float] = {}  # when to look at another runner's job again
+        self.failures: dict[str, Failure] = {}
+        self.executor, self.clock, self.say, self.bar = executor, clock, say, bar
+        self.total = len(jobs)
+
+    def run(self) -> list[Failure]:
+        while self.waiting or self.running:
+            self._start()
+            for outcome in self.executor.wait(_TICK):
+                self._note(outcome)
+        return list(self.failures.values())
+
+    def _start(self) -> None:
+        """Submit what can be done now; give up what needs a job that failed."""
+        for key, job in list(self.waiting.items()):
+            needs = [each.key for each in job.needs.values()]
+            failed = next((needed for needed in needs if needed in self.failures), None)
+            if failed is not None:
+                del self.waiting[key]
+                self._end(Outcome(key, "failed", 0.0, f"needs {failed}, which failed"))
+                continue
+            ready = not any(needed in self.waiting or needed in self.running for needed in needs)
+            if ready and self.again.get(key, 0.0) <= time.monotonic() and self.executor.has_room(job):
+                self.running[key] = self.waiting.pop(key)
+                self.executor.submit(job)
+
+    def _note(self, outcome: Outcome) -> None:
+        """Take account of a job that has ended, or is another runner's."""
+        job = self.running.pop(outcome.key)
+        if outcome.status == "stopped":
+            raise TrainingStopped(outcome.message)
+        if outcome.status != "busy":
+            self._end(outcome)
+            return
+        if outcome.key not in self.again:
+            self.say(f"{outcome.key}: another runner is at it")
+        self.waiting[outcome.key] = job
+        self.again[outcome.key] = time.monotonic() + _PATIENCE
+
+    def _end(self, outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            self.failures[outcome.key] = Failure(outcome.key, outcome.message)
+        self.clock.end(outcome.key, outcome.seconds if outcome.status == "done" else 0.0)
+        self.bar.advance(1)
+        self.say(_said(outcome, self.clock, self.total))
 
 
 class _Clock:
@@ -111,7 +167,7 @@ class _Clock:
         self.ended = 0
 
     def end(self, key: str, seconds: float) -> None:
-        """Note a job that has ended."""
+        """Note a job that has ended, and what it took; 0 if it was not done here."""
         estimate = self.left.pop(key)
         self.ended += 1
         if seconds:
@@ -126,6 +182,7 @@ class _Clock:
 
 
 def _said(outcome: Outcome, clock: _Clock, total: int) -> str:
-    what = f"done in {duration(outcome.seconds)}" if outcome.status == "done" else f"failed: {outcome.message}"
+    done = f"done in {duration(outcome.seconds)}" if outcome.seconds else "done by another runner"
+    what = done if outcome.status == "done" else f"failed: {outcome.message}"
     left = f"; about {duration(clock.remaining())} left" if clock.left else ""
     return f"[{clock.ended}/{total}] {outcome.key}: {what}{left}"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 _DIGITS = 16  # of a key: 64 bits
@@ -21,7 +22,8 @@ class Job:
     Attributes:
         work: kind of work, a name of `poolscope.studies.reproduce.work.WORKS`.
         version: of that kind.
-        settings: in JSON's types; a mapping with a ``digest`` is data, whose ``spec`` says only where it lies.
+        settings: in JSON's types, not to be changed; a mapping with a ``digest`` is data, whose ``spec`` says only
+            where it lies.
         needs: the jobs whose results it reads, by the part they play.
         threads: of the CPU; sums round by it.
         device: "cpu" or "cuda"; sums round by it.
@@ -36,9 +38,14 @@ class Job:
     device: str = "cpu"
     memory: float = 1.0
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Return the kind of work and 16 hexadecimal digits."""
+        """The kind of work and 16 hexadecimal digits.
+
+        Raises:
+            TypeError: settings that JSON has no type for.
+            ValueError: settings that are not finite.
+        """
         plain = {
             "work": self.work,
             "version": self.version,

@@ -33,7 +33,7 @@ class Part:
         jobs: its runs by name; empty if it could not be planned.
         reason: why it was not run, or not in whole.
         tables: made of its finished runs.
-        seconds: wall time of its runs together; a run that several studies share counts in each.
+        ended: of each finished run, and of those it builds on, by key: its ``seconds`` and ``environment``.
         claims: those it decides, one row a part: the columns of `claims_table`.
     """
 
@@ -42,8 +42,13 @@ class Part:
     jobs: dict[str, Job] = field(default_factory=dict)
     reason: str = ""
     tables: Tables = field(default_factory=dict)
-    seconds: float = 0.0
+    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of its runs together; a run that several studies share counts in each."""
+        return sum((float(facts.get("seconds", 0.0)) for facts in self.ended.values()), 0.0)
 
 
 @dataclass
@@ -89,7 +94,7 @@ def plan(
         part = Part(study, settings)
         try:
             part.jobs = study.runs(settings, sources)
-        except NotRun as error:
+        except (NotRun, FileNotFoundError, ImportError) as error:  # data or a library that is not there
             part.reason = str(error)
         parts.append(part)
     return parts
@@ -165,12 +170,14 @@ def _finish(part: Part, store: Store, undone: Mapping[str, str], scale: Scale) -
     if failed and not part.reason:
         first = next(iter(failed))
         part.reason = f"{len(failed)} of {len(part.jobs)} runs are missing, such as {first}: {failed[first]}"
-    part.seconds = sum(float(store.done(key).get("seconds", 0.0)) for key in in_order(done.values()))
+    for key in in_order(done.values()):
+        noted = store.done(key)
+        part.ended[key] = {name: noted[name] for name in ("seconds", "environment") if name in noted}
     estimates: dict[str, list[Estimate]] = {}
     if done or (not part.jobs and not part.reason):
         part.tables = part.study.tables(part.settings, {name: store.path(job.key) for name, job in done.items()})
         estimates = part.study.estimates(part.tables)
-    own = [claim for claim in CLAIMS if claim.study == part.study.name]
+    own = [claim for claim in (*CLAIMS, *part.study.claims) if claim.study == part.study.name]
     known = {claim.identifier for claim in own}
     assert set(estimates) <= known, f"{part.study.name} measures {set(estimates) - known}, which is no claim of it"
     for claim in own:

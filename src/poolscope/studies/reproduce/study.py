@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from poolscope.report import Panel
-from poolscope.studies.reproduce.claim import Estimate
+from poolscope.studies.reproduce.claim import Claim, Estimate
 from poolscope.studies.reproduce.job import Job
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Study:
         panels: from the tables to pictures.
         estimates: from the tables to the numbers that claims are judged by, by the claim's identifier.
         words: from the tables to sentences for the page.
+        claims: of its own, for a study of yours; those of the paper are in `CLAIMS`.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Study:
     panels: Callable[[Tables], list[Panel]]
     estimates: Callable[[Tables], dict[str, list[Estimate]]] = field(default=lambda tables: {})
     words: Callable[[Tables], Sequence[str]] = field(default=lambda tables: [])
+    claims: tuple[Claim, ...] = ()

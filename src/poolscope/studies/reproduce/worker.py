@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
+import shutil
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from poolscope.studies.reproduce.store import Store
+
+_LITTLE = 2**20  # bytes left of a disk that is full
 
 
 @dataclass(frozen=True)
@@ -17,19 +24,22 @@ class Outcome:
 
     Attributes:
         key: of the job.
-        status: "done"; "busy": another runner is at it; "failed".
-        seconds: this attempt took.
+        status: "done"; "busy": another runner is at it; "failed"; "stopped": the store cannot be written to, so that no
+            other job can be done either.
+        seconds: this attempt took; 0 if it was done before.
         message: why it failed, in a line.
     """
 
     key: str
-    status: Literal["done", "busy", "failed"]
+    status: Literal["done", "busy", "failed", "stopped"]
     seconds: float = 0.0
     message: str = ""
 
 
 def perform(store_folder: str, job: dict[str, Any]) -> Outcome:
     """Do a job in its folder of the store, unless it is done or another process is at it.
+
+    ``log.txt`` of the run's folder gets a line when an attempt begins and when the run has ended.
 
     Args:
         store_folder: of the store.
@@ -39,39 +49,90 @@ def perform(store_folder: str, job: dict[str, Any]) -> Outcome:
         How it ended. An error does not get out: it is written to ``failure.txt`` of the run's folder, and a line of it
         returned.
     """
-    import torch
+    from poolscope.training.folder import TrainingStopped, writing
 
-    from poolscope.studies.reproduce.work import WORKS
-    from poolscope.training.folder import environment, threads_of
-
-    store = Store(store_folder)
     key = job["key"]
     began = time.monotonic()
-    with store.claimed(key) as ours:
-        if not ours:
-            return Outcome(key, "busy")
-        if store.is_done(key):
-            return Outcome(key, "done")
-        folder = store.begin(job)
+    try:
+        with writing(Path(store_folder)):
+            store = Store(store_folder, say=lambda text: None)  # the runner has said what is damaged
+            with store.claimed(key) as ours:
+                if not ours:
+                    return Outcome(key, "busy")
+                if store.check(key):
+                    return Outcome(key, "done")
+                error = _attempt(store, job)
+    except TrainingStopped as stopped:
+        return Outcome(key, "stopped", time.monotonic() - began, str(stopped))
+    except Exception as unforeseen:  # such as a file system without locks
+        error = unforeseen
+    seconds = time.monotonic() - began
+    return Outcome(key, "done", seconds) if error is None else Outcome(key, "failed", seconds, _line(error))
+
+
+def _attempt(store: Store, job: dict[str, Any]) -> BaseException | None:
+    """Do a job whose lock is held; return what went wrong, which is then in ``failure.txt``.
+
+    Raises:
+        OSError: the store is full, or cannot be written to; a TrainingStopped says so in a line.
+    """
+    from poolscope.training.folder import TrainingStopped, environment, threads_of
+
+    folder = store.begin(job)
+    began, cpu = time.monotonic(), time.process_time()
+    with (folder / "log.txt").open("a") as log:
+
+        def say(text: str) -> None:
+            print(text, file=log, flush=True)
+
+        say(f"{_now()}: begun by process {os.getpid()} of {platform.node()}")
         try:
-            with threads_of(job["threads"]), (folder / "log.txt").open("a") as log:
-
-                def say(text: str) -> None:
-                    print(text, file=log, flush=True)
-
-                needs = {part: store.path(needed) for part, needed in job["needs"].items()}
-                WORKS[job["work"]].do(job["settings"], needs, folder, say, job["device"])
-        except Exception as error:
+            with threads_of(job["threads"]):
+                _do(store, job, folder, say)
+        except TrainingStopped:
+            raise
+        except (Exception, SystemExit) as error:
+            if _is_full(error, folder):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             (folder / "failure.txt").write_text(traceback.format_exc())
-            message = f"{type(error).__name__}: {error}"
-            return Outcome(key, "failed", time.monotonic() - began, " ".join(message.split()))
-        seconds = time.monotonic() - began
-        where = {**environment(), "cores": os.cpu_count(), "device": _device_name(job["device"], torch)}
-        store.end(key, seconds=round(seconds, 3), environment=where)
-    return Outcome(key, "done", seconds)
+            return error
+        where = {**environment(), "cores": os.cpu_count(), "device": _device_name(job["device"])}
+        taken = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
+        store.end(job["key"], **{name: round(value, 3) for name, value in taken.items()}, environment=where)
+        say(f"{_now()}: ended")
+    return None
 
 
-def _device_name(device: str, torch: Any) -> str:
-    import platform
+def _do(store: Store, job: dict[str, Any], folder: Path, say: Callable[[str], object]) -> None:
+    from poolscope.studies.reproduce.work import WORKS
+
+    for needed in job["needs"].values():
+        if not store.is_done(needed):
+            raise FileNotFoundError(f"a run must have what it needs; {needed} is not done in {store.folder}")
+    needs = {part: store.path(needed) for part, needed in job["needs"].items()}
+    WORKS[job["work"]].do(job["settings"], needs, folder, say, job["device"])
+
+
+def _is_full(error: BaseException | None, folder: Path) -> bool:
+    """Whether an error, or one that it stems from, is of a full disk; some libraries do not say so."""
+    if shutil.disk_usage(folder).free < _LITTLE:
+        return True
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _device_name(device: str) -> str:
+    import torch
 
     return torch.cuda.get_device_name() if device == "cuda" else platform.machine()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from poolscope.studies.reproduce.executors.executor import Executor
 
+__all__ = ["NAMES", "Executor", "make_executor"]
+
 NAMES = ("local", "ray")
 
 
@@ -14,13 +16,14 @@ def make_executor(name: str, store: Path, *, cores: int | None = None, memory: f
 
     Args:
         name: "local" or "ray".
-        store: folder that every worker can reach.
-        cores: of this machine, at most (default: all it may use); "local" alone.
-        memory: GiB, at most (default: what the machine has); "local" alone.
+        store: folder, which must exist, and which every worker must reach.
+        cores: of this machine, at most (default: all it may use); a Ray cluster that was there before has its own.
+        memory: GiB of this machine, at most (default: nine tenths); "local" alone.
 
     Raises:
-        ValueError: an unknown name, or limits below 1 core or above 0 GiB.
+        ValueError: an unknown name, fewer than 1 core, no memory, or a node of the cluster without the store.
         ImportError: Ray is not installed.
+        ConnectionError: no Ray cluster where there should be one.
     """
     if name == "local":
         from poolscope.studies.reproduce.executors.local import Local
@@ -29,5 +32,5 @@ def make_executor(name: str, store: Path, *, cores: int | None = None, memory: f
     if name == "ray":
         from poolscope.studies.reproduce.executors.on_ray import OnRay
 
-        return OnRay(store)
+        return OnRay(store, cores=cores)
     raise ValueError(f"an executor must be one of {', '.join(NAMES)}; got {name!r}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.worker import Outcome
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Does jobs somewhere else, several at once."""
 
@@ -25,9 +26,9 @@ class Executor(Protocol):
         ...
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Return the jobs that have ended since, after at most so long if there are none."""
+        """Return the jobs that have ended since, as soon as there is one, after at most so long; none: wait so long."""
         ...
 
     def close(self) -> None:
-        """End, with all that is still at work."""
+        """End, with all that is still at work; a second time nothing happens."""
         ...
