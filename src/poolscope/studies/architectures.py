@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from poolscope.report import Panel, Section, Table, plot_architectures, save_panels, write_page
 from poolscope.sensitivity import Result
+from poolscope.studies.points import FEWEST, RESAMPLES, bootstrap, logarithms, pearson
 from poolscope.training import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_RESAMPLES = 2000
-_FLAT = 1e-9  # logarithms that differ by less are the same, but for rounding
-_FEWEST = 4  # networks, for a correlation to be spoken of
 
 
 @dataclass
@@ -46,7 +43,7 @@ class Architectures:
                 f"{row['networks']} networks have the correlation {row['correlation']:.2f} (95 % interval "
                 f"{row['low']:.2f} to {row['high']:.2f}, bootstrap of networks)."
             )
-        few = f"fewer than {_FEWEST} networks with an error above 0 allow no correlation."
+        few = f"fewer than {FEWEST} networks with an error above 0 allow no correlation."
         return [("Error against D, G and R", said or [few.capitalize()])]
 
     def save(self, folder: Path, record: dict[str, Any]) -> list[Path]:
@@ -125,25 +122,17 @@ def correlations(networks: pd.DataFrame) -> pd.DataFrame:
     random = np.random.default_rng(0)
     for displacement, part in networks.groupby("displacement"):
         for quantity in "DGR":
-            positive = part[(part["error"] > 0) & (part[quantity] > 0)]
-            logs = positive[["error", quantity]].apply(np.log)
-            points = logs.groupby(positive["model"]).mean().to_numpy()
-            number = len(points)
-            value = low = high = math.nan
-            if number >= _FEWEST and (np.ptp(points, axis=0) > _FLAT).all():
-                value = float(np.corrcoef(points.T)[0, 1])
-                draws = [points[random.integers(0, number, number)] for _ in range(_RESAMPLES)]
-                varied = [each for each in draws if (np.ptp(each, axis=0) > _FLAT).all()]
-                low, high = np.percentile([np.corrcoef(each.T)[0, 1] for each in varied], [2.5, 97.5])
+            points = logarithms(part, ["error", quantity]).to_numpy()
+            value, low, high = bootstrap(points, lambda each: pearson(each[..., 0], each[..., 1]), random)
             rows.append(
                 {
                     "displacement": displacement,
                     "quantity": quantity,
                     "correlation": value,
-                    "low": float(low),
-                    "high": float(high),
-                    "networks": number,
-                    "resamples": _RESAMPLES,
+                    "low": low,
+                    "high": high,
+                    "networks": len(points),
+                    "resamples": RESAMPLES,
                 }
             )
     return pd.DataFrame(rows)

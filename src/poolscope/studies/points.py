@@ -30,8 +30,8 @@ def logarithms(networks: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         columns: which.
     """
     positive = networks[(networks[list(columns)] > 0).all(axis=1)]
-    logs = np.log(positive[list(columns)].astype(float))
-    found: pd.DataFrame = logs.groupby(positive["model"], sort=False).mean()
+    logs: pd.DataFrame = positive[list(columns)].astype(float).apply(np.log)
+    found: pd.DataFrame = logs.groupby(positive["model"]).mean()
     return found
 
 
@@ -51,8 +51,8 @@ def bootstrap(
 
     All columns of a network are drawn together. Resamples in which the statistic is not defined, such as those that
     hold one network alone, are left out. With few networks the interval is too narrow: of Pearson's correlation of
-    normal points (true value 0.7) it held the truth in 82 % of 4000 experiments with 4 networks, 87 % with 6, 89 % with
-    8, 91 % with 13 and 93 % with 40.
+    normal points (true value 0.7) it held the truth in 82 % of 4000 experiments with 4 networks, 90 % with 6 and 8,
+    91 % with 13, and 93 % of 2000 with 40.
 
     Args:
         points: ``[networks, columns]``.

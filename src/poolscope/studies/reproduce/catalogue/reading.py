@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,3 +19,22 @@ def read_tables(folder: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
         for name in names
         if (folder / f"{name}.parquet").is_file()
     }
+
+
+def below_each_other(found: Mapping[str, Path], ending: str, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Return tables of several runs, those of one name below each other with the run's name in front.
+
+    Args:
+        found: folders of runs by name.
+        ending: of the runs' names; what stands before it is the column ``network``.
+        names: of the tables; those that no run has are left out.
+    """
+    import pandas as pd
+
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for run, folder in found.items():
+        if run.endswith(ending):
+            for name, table in read_tables(folder, names).items():
+                table.insert(0, "network", run.removesuffix(ending))
+                parts.setdefault(name, []).append(table)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
