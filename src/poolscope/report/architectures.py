@@ -36,7 +36,8 @@ def plot_architectures(table: pd.DataFrame, quantity: str, *, ax: Axes | None = 
     with house_style():
         ax = own_axes(ax)
         for number, (model, rows) in enumerate(table.groupby("model", sort=False)):
-            colour, marker = colours()[number % len(colours())], MARKERS[number % len(MARKERS)]
+            colour = colours()[number % len(colours())]
+            marker = MARKERS[(number + number // len(colours())) % len(MARKERS)]  # the eighth is not the first again
             positive = rows[(rows["error"] > 0) & (rows[quantity] > 0)]
             ax.plot(
                 positive[quantity],

@@ -18,18 +18,14 @@ from poolscope.report import (
     write_page,
 )
 from poolscope.report.figures import spectrum_panels
-from poolscope.sensitivity import Result, measure
-from poolscope.studies.noisy import errors_under_noise, layers_under_noise
-from poolscope.studies.scale_detection.measured import moves_of
+from poolscope.sensitivity import Result
+from poolscope.studies.scale_detection.magnitudes import under_noise
 from poolscope.studies.scale_detection.run import Simple, average_shares, one_network
-from poolscope.tasks import parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NOISES = ("rectified", "plain")
-#: Norms of noise over the rms of |τx - x|.
-MAGNITUDES = (0.125, 0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass
@@ -176,32 +172,8 @@ def _under_noise(found: Mapping[str, Simple]) -> tuple[pd.DataFrame, pd.DataFram
     """Return G by layer and errors under plain noise of several magnitudes."""
     import pandas as pd
 
-    layers, errors = [], []
-    for name, each in found.items():
-        runs = each.runs
-        task = parse(runs.experiment.task)[0]
-        images, labels = task.images(task.pairs), task.labels_of(task.pairs)
-        moves = moves_of(task, "text")
-        power = float(
-            measure(runs.model(runs.finished[0]), images, moves, draws=moves.combinations(2, task.dim), progress=False)
-            .table["deformation_power"]
-            .iloc[0]
-        )
-        norms = [magnitude * power**0.5 for magnitude in MAGNITUDES]
-        for seed in runs.finished:
-            model = runs.model(seed)
-            first: dict[str, Any] = {"model": name, "seed": seed}
-            table = layers_under_noise(model, images, norms, deformation=moves, layers=model.representations, seed=seed)
-            table = table[table["position"] > 0].rename(columns={"position": "k"})
-            table = table.assign(magnitude=table["norm"] / power**0.5, G_scaled=table["G"] * power / table["norm"] ** 2)
-            layers.append(table.assign(**first))
-            table = errors_under_noise(model, images, labels, [0.0, *norms], seed=seed)
-            errors.append(table.assign(magnitude=table["norm"] / power**0.5, **first))
-    keys = ["model", "seed", "magnitude"]
-    return (
-        pd.concat(layers, ignore_index=True)[[*keys, "k", "G", "G_se", "G_scaled"]],
-        pd.concat(errors, ignore_index=True)[[*keys, "error", "error_se"]],
-    )
+    layers, errors = zip(*(under_noise(each.runs, name=name) for name, each in found.items()), strict=True)
+    return pd.concat(layers, ignore_index=True), pd.concat(errors, ignore_index=True)
 
 
 def _growth(averages: pd.DataFrame, reference: str) -> pd.DataFrame:

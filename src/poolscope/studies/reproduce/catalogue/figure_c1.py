@@ -120,28 +120,33 @@ def _small(seeds: int) -> str:
 
 
 def _both(tables: Tables) -> pd.DataFrame:
-    """Return the mean errors of the networks that are in both tables: ``model``, ``images``, ``task``."""
+    """Return the mean errors of the networks that are in both tables, in the order of the task's, which is ``number``.
+
+    Columns: ``model``, ``images``, ``task``, ``number``, as which the other pictures draw the network.
+    """
     import numpy as np
 
     task, images = (
         np.exp(logarithms(_alive(tables[each]), ["error"])["error"]).rename(each) for each in ("task", "images")
     )
+    order = {model: number for number, model in enumerate(_alive(tables["task"])["model"].unique())}
     found: pd.DataFrame = images.to_frame().join(task, how="inner").reset_index()
-    return found
+    return found.assign(number=found["model"].map(order)).sort_values("number", ignore_index=True)
 
 
 def plot_both(errors: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw each network's error on the task against its error on images, both logarithmic.
 
     Args:
-        errors: ``model``, ``images``, ``task``: shares of the images.
+        errors: ``model``, ``images``, ``task``: shares of the images; ``number``: which colour and marker.
         ax: where to draw (default: a new figure).
     """
     from poolscope.report.scale import read_as_numbers
 
     with house_style():
         ax = own_axes(ax)
-        for number, row in enumerate(errors.to_dict("records")):
+        for row in errors.to_dict("records"):
+            number = row["number"]
             marker = MARKERS[(number + number // len(colours())) % len(MARKERS)]
             look = {"color": colours()[number % len(colours())], "marker": marker, "markersize": 9}
             ax.plot(row["images"], row["task"], linestyle="none", label=row["model"], **look)
