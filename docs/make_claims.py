@@ -22,10 +22,11 @@ RESULTS = DOCS.parent / "results" / "laptop" / "claims.csv"
 
 _INTRODUCTION = f"""# Claims
 
-What the paper says, sentence by sentence, each with a number that decides and a range in which it must lie. Sentences and
-ranges are code (`poolscope.studies.reproduce.claims`) and were fixed before the runs that judge them; of some, earlier runs
-of the same kind had been seen ([measured before](scale-detection.md), [networks on CIFAR-10](training.md)). Where the paper
-gives a sign, the range is that sign; where it gives an exponent, or says that two curves are the same, the tolerance is argued for.
+What the paper says, sentence by sentence, each with a number that decides and a range in which it must lie. Sentences
+and ranges are code (`poolscope.studies.reproduce.claims`) and were fixed before the runs that judge them; of some,
+earlier runs of the same kind had been seen ([simple CNNs](scale-detection.md), [networks on CIFAR-10](training.md)).
+Where the paper gives a sign, the range is that sign; where it gives an exponent, or says that two curves are the same,
+the tolerance is argued for.
 
 ```sh
 poolscope reproduce --list                            # studies, their settings and their claims
@@ -40,9 +41,10 @@ poolscope reproduce fig7 tableC2 --scale laptop       # some of them
 | inconclusive | lies in it in part; or there is no interval |
 | not run | there is no number |
 
-A claim of several parts (layers, networks, seeds) is reproduced if each part is, and not reproduced if one is not. A claim about R depends on how
-far the deformation moves the pixels ([why](concepts.md#why-the-amplitude-matters)): it is judged at the published displacement, {PUBLISHED} pixels rms,
-and at half and twice it ({", ".join(map(str, AMPLITUDES))}). Where the paper itself errs, "not reproduced" is the right answer, and the
+A claim of several parts (layers, networks, seeds) is reproduced if each part is, and not reproduced if one is not. A
+claim about R depends on how far the deformation moves the pixels ([why](concepts.md#why-the-amplitude-matters)): it is
+judged at the published displacement, {PUBLISHED} pixels rms, and at half and twice it
+({", ".join(map(str, AMPLITUDES))}). Where the paper itself errs, "not reproduced" is the right answer, and the
 [erratum](errata.md) is named.
 """
 _NOT_YET = "No results are stored beside this page yet; the tables have no verdicts."
@@ -58,13 +60,14 @@ def page(claims: pd.DataFrame | None = None) -> str:
 
     judged = {} if claims is None else {entry["claim"]: entry for entry in entries(claims)}
     lines = [_INTRODUCTION.rstrip(), "", _provenance(claims), ""]
-    lines += ["| claim | the paper, in our words | where |" + (" verdict |" if judged else "")]
-    lines += ["|---|---|---|" + ("---|" if judged else "")]
+    lines += ["| claim | the paper, in our words | where |" + (" verdict | measured, 95 % |" if judged else "")]
+    lines += ["|---|---|---|" + ("---|---|" if judged else "")]
     for claim in CLAIMS:
         name = f"[{claim.identifier}](#{claim.identifier.lower()})"
         cells = [name, _plain(claim.sentence), _plain(claim.source)]
         if judged:
-            cells.append(_short(judged.get(claim.identifier)))
+            entry = judged.get(claim.identifier)
+            cells += [_short(entry), _measured(entry)]
         lines.append(f"| {' | '.join(cells)} |")
     for study in names_of_all():
         own = [claim for claim in CLAIMS if claim.study == study]
@@ -97,8 +100,7 @@ def anchors() -> dict[str, str]:
     """Return the anchor of each erratum of errata.md, by its number."""
     found = {}
     for number, words in re.findall(r"^## (\d+)\. (.+)$", (DOCS / "errata.md").read_text(), flags=re.MULTILINE):
-        slug = re.sub(r"[^\w\s-]", "", f"{number}. {words}".lower()).strip()
-        found[number] = re.sub(r"[\s-]+", "-", slug)
+        found[number] = re.sub(r"[^\w\- ]", "", f"{number}. {words}".lower()).replace(" ", "-")
     return found
 
 
@@ -112,7 +114,7 @@ def _provenance(claims: pd.DataFrame | None) -> str:
 def _section(claim: Claim, entry: Mapping[str, Any] | None) -> list[str]:
     lines = [f"### {claim.identifier}", "", f"*{_plain(claim.sentence)}* ({_plain(claim.source)})", ""]
     lines.append(f"- judged by: {_plain(claim.quantity)}")
-    lines.append(f"- expected: {_plain(claim.expected)}, because {_plain(claim.why)}")
+    lines.append(f"- expected: **{_plain(claim.expected)}**; {_plain(claim.why)}")
     if claim.about_R:
         lines.append(f"- at {', '.join(map(str, AMPLITUDES))} px")
     if claim.erratum:
@@ -144,15 +146,23 @@ def _short(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['verdict']} (half: {verdicts[0]}; twice: {verdicts[2]})"
 
 
+def _measured(entry: Mapping[str, Any] | None) -> str:
+    """Return the number that decides, at the published displacement; of several parts, which one."""
+    parts = entry["parts"] if entry else []
+    if not parts:
+        return ""
+    decides = next((part for part in parts if entry and part["verdict"] == entry["verdict"]), parts[0])
+    return _plain(f"{decides['part']}: {decides['measured']}" if len(parts) > 1 else decides["measured"])
+
+
 def _linked(erratum: str) -> str:
     """Return the words about an erratum with links to the numbers in them."""
     known = anchors()
     head, colon, rest = erratum.partition(":")
-    head = (
-        re.sub(r"\d+(?!\.)\b", lambda match: f"[{match[0]}](errata.md#{known[match[0]]})", head)
-        if (head.startswith(("erratum", "errata")))
-        else head
-    )
+    if head.startswith(("erratum", "errata")):
+        head = re.sub(r"\d+", lambda match: f"[{match[0]}](errata.md#{known[match[0]]})", head)
+    elif head.startswith("conventions"):
+        head = "[conventions](conventions.md#training)"
     return f"{head}{colon}{_plain(rest)}"
 
 

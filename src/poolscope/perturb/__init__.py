@@ -8,9 +8,11 @@ from poolscope.perturb.folding import fold_fraction, least_jacobian, temperature
 from poolscope.perturb.mover import Mover
 from poolscope.perturb.noise import GaussianNoise, MatchedNoise, Noise, SpectrumMatchedNoise
 from poolscope.perturb.pixel_shift import PixelShift
+from poolscope.perturb.residual import AffineResidual
 from poolscope.perturb.warping import warp
 
 __all__ = [
+    "AffineResidual",
     "Deformation",
     "Diffeomorphism",
     "GaussianNoise",

@@ -6,6 +6,7 @@ from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensiti
 from poolscope.report.figures import panels
 from poolscope.report.page import Section, write_page
 from poolscope.report.panel import Panel, save_panels
+from poolscope.report.phase import plot_cuts, plot_phases
 from poolscope.report.pictures import plot_deformations, plot_perturbed
 from poolscope.report.scaling import plot_noisy_errors, plot_pileup, plot_scaling
 from poolscope.report.spectra import plot_frequency, plot_spectra, plot_spectrum
@@ -23,12 +24,14 @@ __all__ = [
     "panels",
     "plot_amplitudes",
     "plot_architectures",
+    "plot_cuts",
     "plot_deformations",
     "plot_dynamics",
     "plot_frequency",
     "plot_layers",
     "plot_noisy_errors",
     "plot_perturbed",
+    "plot_phases",
     "plot_pileup",
     "plot_quantity",
     "plot_scaling",

@@ -93,7 +93,7 @@ def plot_spectrum(spectrum: pd.DataFrame, *, model: str | None = None, ax: Axes 
     norm = LogNorm(1 / reach, reach, clip=True)
     with house_style():
         ax = own_axes(ax, *spectrum_size(spectrum))
-        colours_of = _diverging()
+        colours_of = diverging()
         mesh = None
         for row, (_, levels) in enumerate(found):
             if levels["share"].isna().any():
@@ -222,7 +222,7 @@ def plot_frequency(spectrum: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _diverging() -> Colormap:
+def diverging() -> Colormap:
     """Return a map from blue (less) over the ground (equal) to orange (more), told apart with any colour vision."""
     from matplotlib.colors import LinearSegmentedColormap
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolscope.networks import table_c1
 from poolscope.report import Panel, house_style
+from poolscope.report.choose import records
 from poolscope.report.style import colours, own_axes
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
@@ -54,10 +55,12 @@ def beside_printed(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The table with ``published``, ``ratio`` (parameters over that) and ``compared_with``.
     """
+    import pandas as pd
+
     rows: list[dict[str, Any]] = []
     for printed, group in table.groupby("parameters_printed", sort=False):
         low, high = published(str(printed))
-        for row in group.to_dict("records"):
+        for row in records(group):
             number, words = float("nan"), f"the range {printed}"
             if low == high:
                 number, words = low, str(printed)
@@ -68,8 +71,6 @@ def beside_printed(table: pd.DataFrame) -> pd.DataFrame:
             else:
                 words = f"{'inside' if low <= row['parameters'] <= high else 'outside'} {words}"
             rows.append({**row, "published": number, "ratio": row["parameters"] / number, "compared_with": words})
-    import pandas as pd
-
     return pd.DataFrame(rows)
 
 
@@ -124,7 +125,7 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
             Estimate.exact(
                 row["ratio"],
                 part=row["name"].rpartition(":")[2],
-                note=f"{row['parameters']:,} beside {row['compared_with']}" + (f"; {row['note']}" if row["note"] else ""),
+                note="; ".join(filter(None, (f"{row['parameters']:,} beside {row['compared_with']}", row["note"]))),
             )
             for row in rows.to_dict("records")
         ]
@@ -137,8 +138,8 @@ def _words(tables: Tables) -> list[str]:
         f"{row['name'].rpartition(':')[2]} ({row['compared_with']})" for row in middle.to_dict("records")
     )
     return [
-        "Where the table prints a range, the shallowest networks are compared with its low end and the deepest with its "
-        f"high end; the others have no number of their own: {places}."
+        "Where the table prints a range, the shallowest networks are compared with its low end and the deepest with "
+        f"its high end; the others have no number of their own: {places}."
     ]
 
 

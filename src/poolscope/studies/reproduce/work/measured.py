@@ -30,7 +30,7 @@ def _do(
         deformations = [(moves, moves.displacement((images.shape[-2], images.shape[-1])), 0)]
     else:
         deformations = [
-            (Diffeomorphism(size, cutoff), size, cutoff)
+            (Diffeomorphism(size, cutoff, fold="ignore"), size, cutoff)
             for size in settings["displacement"]
             for cutoff in settings["cutoff"]
         ]

@@ -1,0 +1,69 @@
+"""An image, deformed copies of it, and copies with noise of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from poolscope._files import written_whole
+from poolscope.datasets import load_images
+from poolscope.perturb import Diffeomorphism, MatchedNoise
+from poolscope.studies.reproduce.job import Job
+from poolscope.studies.reproduce.study import Sources
+from poolscope.studies.reproduce.work.data import digested
+from poolscope.studies.reproduce.work.work import Work
+
+
+def _do(
+    settings: Mapping[str, Any], needs: Mapping[str, Path], folder: Path, say: Callable[[str], object], device: str
+) -> None:
+    number, sizes = settings["image"], settings["displacement"]
+    images = load_images(settings["data"]["spec"], split="test", count=number + 1, normalize="none")
+    image = images[number : number + 1]
+    deformed, noisy = [], []
+    for size in sizes:
+        # The same seed for each size: the same field, farther.
+        moved = Diffeomorphism(size, settings["cutoff"], fold="ignore")(image, generator=_seeded(settings["seed"]))
+        noise = MatchedNoise().sample(image, moved, generator=_seeded(settings["seed"] + 1))
+        deformed.append(moved[0])
+        noisy.append((image + noise)[0])
+    tensors = {"image": image[0], "deformed": torch.stack(deformed), "noisy": torch.stack(noisy)}
+    with written_whole(folder / "pictures.safetensors") as temporary:
+        save_file({name: each.contiguous() for name, each in tensors.items()}, temporary)
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(
+    sources: Sources, *, displacement: Sequence[float], cutoff: int = 3, image: int = 0, seed: int = 0
+) -> Job:
+    """Return the job that deforms a test image, and adds noise to it.
+
+    ``pictures.safetensors`` holds ``image`` ``[C, H, W]``, ``deformed`` and ``noisy``
+    ``[displacements, C, H, W]``, values in 0 .. 1 but for the noise, whose norm is that of τx - x in each of them. All
+    deformations are the same field at another size.
+
+    Args:
+        sources: where images are.
+        displacement: true rms displacements in pixels.
+        cutoff: highest mode.
+        image: its number among the test images.
+        seed: of the field and the noise.
+    """
+    settings = {
+        "data": digested(sources.images),
+        "displacement": list(displacement),
+        "cutoff": cutoff,
+        "image": image,
+        "seed": seed,
+    }
+    return Job("pictures", WORK.version, settings)
+
+
+WORK = Work("pictures", 1, _do)
