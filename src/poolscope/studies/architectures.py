@@ -89,25 +89,34 @@ def gather(runs: Mapping[str, list[Run]]) -> Architectures:
     rows = []
     for name, each in runs.items():
         for run in each:
-            if not run.finished or run.sensitivity is None:
-                continue
-            table = run.sensitivity[run.sensitivity["layer"] == "output"]
-            for row in table[table["epoch"] == table["epoch"].max()].to_dict("records"):
-                rows.append(
-                    {
-                        "model": name,
-                        "seed": run.configuration.seed,
-                        "displacement": row["displacement"],
-                        "cutoff": row["cutoff"],
-                        "error": run.outcome["best_test_error"],
-                        "epoch": row["epoch"],
-                        **{key: row[key] for key in ("D", "G", "R", "D_se", "G_se", "R_se", "note")},
-                    }
-                )
+            if run.finished and run.sensitivity is not None:
+                rows += [{"model": name, **row} for row in at_output(run)]
     if not rows:
         raise ValueError(f"at least one run must have finished and been measured; got none of {', '.join(runs)}")
     networks = pd.DataFrame(rows)
     return Architectures(networks, correlations(networks))
+
+
+def at_output(run: Run, epoch: int | None = None) -> list[dict[str, Any]]:
+    """Return D, G and R of a measured run's output, one row a displacement, beside its error.
+
+    Args:
+        run: with its sensitivity.
+        epoch: at which it was measured (default: the last).
+    """
+    assert run.sensitivity is not None
+    table = run.sensitivity[run.sensitivity["layer"] == "output"]
+    return [
+        {
+            "seed": run.configuration.seed,
+            "displacement": row["displacement"],
+            "cutoff": row["cutoff"],
+            "error": run.outcome["best_test_error"],
+            "epoch": row["epoch"],
+            **{key: row[key] for key in ("D", "G", "R", "D_se", "G_se", "R_se", "note")},
+        }
+        for row in table[table["epoch"] == (table["epoch"].max() if epoch is None else epoch)].to_dict("records")
+    ]
 
 
 def correlations(networks: pd.DataFrame) -> pd.DataFrame:

@@ -85,12 +85,11 @@ def test_a_plan_takes_what_is_said(tmp_path: Path) -> None:
     """Some runs at the smallest scale, in a worker, by the processor's time: others at work do not change it much."""
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn, an extra")
     sources = Sources("digits")
-    first = image_network(ImageNetworks(**IMAGE_NETWORKS["smoke"]), sources, "lenet", 0)
-    network = vgg(VGGS["smoke"], sources, 0)
+    images, network = ImageNetworks(**IMAGE_NETWORKS["smoke"]), vgg(VGGS["smoke"], sources, 0)
     few = SIMPLE_NETWORKS["smoke"].model_copy(update={"seeds": 1})
     jobs = {
-        "first": first,
-        "images": network,
+        "first": network,
+        "images": image_network(images, sources, "lenet", 0, eta=10.0),
         "measured": measured(network, displacement=(0.4, 0.8), images=50),
         "pooled": pooled(network, displacement=(0.8,), images=50, draws=3),
         "simple": simple_networks(few, sources, "task2")[0],
@@ -98,7 +97,7 @@ def test_a_plan_takes_what_is_said(tmp_path: Path) -> None:
     }
     store = Store(tmp_path)
     left, executor = missing(jobs.values(), store), make_executor("local", tmp_path, cores=1)
-    failures = execute(left, store, executor, seconds=lambda job: float(job is first), say=lambda text: None)
+    failures = execute(left, store, executor, seconds=lambda job: float(job is network), say=lambda text: None)
     assert not failures
     assert missing(jobs.values(), store) == {}
     del jobs["first"]  # which imported and read what all use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
         exact = theory[theory["label"] == "exact, homogeneous filters"]
         for quantity in "DG":
             found[f"{quantity}-{which}-law"] = [slope_over_seeds(slopes.loc[("trained", quantity)])]
-            flat = slope_over_seeds(slopes.loc[("initial", quantity)], f"{quantity}, {which}")
+            flat = slope_over_seeds(slopes.loc[("initial", quantity)], f"{quantity}, {which}", beside_theory=False)
             found.setdefault("flat-initialisation", []).append(flat)
             logs = distances(measured, exact, quantity, _FIRST[which])
             found.setdefault(f"{quantity}-exact", []).append(largest(logs, part=which))
@@ -92,6 +93,29 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
     return found
 
 
+def _words(tables: Tables) -> list[str]:
+    said = how_training_ended(tables, _ALL)
+    for which in _TASKS:
+        if f"{which}_sensitivity" not in tables:
+            continue
+        theory = tables[f"{which}_theory"]
+        exact = theory[theory["label"] == "exact, homogeneous filters"]
+        measured = kept(tables[f"{which}_sensitivity"], "trained")
+        for quantity in "DG":
+            logs = distances(measured, exact, quantity, _FIRST[which])
+            said.append(f"{quantity} on {_TASKS[which]}: {_farthest(logs)}.")
+    return said
+
+
+def _farthest(logs: pd.DataFrame) -> str:
+    """Say how far each network is from the theory, farthest first: one of few that differs widens all intervals."""
+    at = logs.loc[logs.assign(size=logs["value"].abs()).groupby("seed")["size"].idxmax()]
+    at = at.reindex(at["value"].abs().sort_values(ascending=False).index)
+    parts = [f"seed {row['seed']:.0f} {100 * math.expm1(row['value']):+.0f} % (layer {row['k']:.0f})" for row in at.to_dict("records")]
+    layers = f"layers {logs['k'].min()} to {logs['k'].max()}"
+    return f"largest distance of each network from the exact theory over {layers}: {', '.join(parts)}"
+
+
 STUDY = Study(
     name="fig7",
     title="Sensitivities against the receptive field",
@@ -103,5 +127,5 @@ STUDY = Study(
     tables=_tables,
     panels=_panels,
     estimates=_estimates,
-    words=lambda tables: how_training_ended(tables, _ALL),
+    words=_words,
 )

@@ -162,14 +162,19 @@ def of_seeds(numbers: Values, part: str = "", note: str = "") -> Estimate:
     return Estimate(*over_seeds(array), None, part, f"over {len(array)} seeds", note)
 
 
-def slope_over_seeds(row: pd.Series, part: str = "") -> Estimate:
+def slope_over_seeds(row: pd.Series, part: str = "", *, beside_theory: bool = True) -> Estimate:
     """Return a fitted slope, a row of `poolscope.studies.scale_detection.slopes`, with its interval over seeds.
 
-    Below three seeds it has none. The exact finite-size theory's slope goes into the note.
+    Below three seeds it has none.
+
+    Args:
+        row: of the table of slopes.
+        part: of the claim.
+        beside_theory: whether the note has the exact finite-size theory's slope, which is that of trained networks.
     """
     seeds = int(row["seeds"])
     low, high = (float(row["low"]), float(row["high"])) if seeds > 2 else (math.nan, math.nan)
-    note = f"exact theory over the same layers ({row['layers']}): {row['exact']:.2f}"
+    note = f"layers {row['layers']}" + (f"; exact theory: {row['exact']:.2f}" if beside_theory else "")
     return Estimate(float(row["slope"]), low, high, None, part, f"over {seeds} seeds", note)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from poolscope._files import written_whole
 from poolscope.datasets import load_images
@@ -16,6 +18,9 @@ from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import Sources
 from poolscope.studies.reproduce.work.data import digested
 from poolscope.studies.reproduce.work.work import Work
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _do(
@@ -36,13 +41,37 @@ def _do(
         save_file({name: each.contiguous() for name, each in tensors.items()}, temporary)
 
 
+def read_pictures(folder: Path) -> pd.DataFrame:
+    """Return the pictures of a finished run, one row a pixel: what ``plot_deformed`` draws.
+
+    Columns ``picture`` ("image", "deformed", "noisy"), ``displacement`` (nan for the image), ``row``, ``column``,
+    ``red``, ``green``, ``blue``, to three digits; grey images have three equal ones.
+    """
+    import pandas as pd
+
+    tensors = load_file(folder / "pictures.safetensors")
+    sizes = json.loads((folder / "job.json").read_text())["settings"]["displacement"]
+    shown = [("image", math.nan, tensors["image"])]
+    shown += [
+        (name, size, each) for name in ("deformed", "noisy") for size, each in zip(sizes, tensors[name], strict=True)
+    ]
+    parts = []
+    for name, size, picture in shown:
+        height, width = picture.shape[1:]
+        red, green, blue = picture.expand(3, -1, -1).flatten(1).double().numpy().round(3)
+        columns = {"red": red, "green": green, "blue": blue}
+        rows, places = (
+            axis.flatten().numpy() for axis in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        )
+        parts.append(pd.DataFrame({"picture": name, "displacement": size, "row": rows, "column": places, **columns}))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(
-    sources: Sources, *, displacement: Sequence[float], cutoff: int = 3, image: int = 0, seed: int = 0
-) -> Job:
+def pictures(sources: Sources, *, displacement: Sequence[float], cutoff: int = 3, image: int = 0, seed: int = 0) -> Job:
     """Return the job that deforms a test image, and adds noise to it.
 
     ``pictures.safetensors`` holds ``image`` ``[C, H, W]``, ``deformed`` and ``noisy``
