@@ -2,6 +2,7 @@
 
 from poolscope.report.architectures import plot_architectures
 from poolscope.report.bars import plot_shares
+from poolscope.report.components import plot_grids, plot_parts, plot_parts_at_output
 from poolscope.report.curves import plot_amplitudes, plot_quantity, plot_sensitivities
 from poolscope.report.figures import panels
 from poolscope.report.page import Section, write_page
@@ -28,8 +29,11 @@ __all__ = [
     "plot_deformations",
     "plot_dynamics",
     "plot_frequency",
+    "plot_grids",
     "plot_layers",
     "plot_noisy_errors",
+    "plot_parts",
+    "plot_parts_at_output",
     "plot_perturbed",
     "plot_phases",
     "plot_pileup",

@@ -84,7 +84,7 @@ def plot_error_grid(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 cell.set_xlabel("" if row < len(etas) - 1 else f"{quantity} of the output")
                 cell.set_ylabel(f"η = {eta:g}: test error" if column == 0 else "")
         ax.figure.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=min(5, len(entries)),
+            list(entries.values()), list(entries), loc="outside lower center", ncols=min(6, len(entries)),
             markerscale=0.75,
         )  # fmt: skip
     return ax
@@ -92,5 +92,5 @@ def plot_error_grid(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def error_grid_size(table: pd.DataFrame) -> tuple[float, float]:
     """Return the width and height in inches in which every picture of the grid can be read."""
-    lines = -(-table["model"].nunique() // 5)
+    lines = -(-table["model"].nunique() // 6)
     return 3 * _CELL[0], table["eta"].nunique() * _CELL[1] + 0.3 + 0.22 * lines

@@ -50,7 +50,8 @@ def plot_phases(
                 ax.add_patch(
                     Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch=hatch, edgecolor=line, linewidth=0, alpha=0.3)
                 )
-            weight = "bold" if any(np.isclose(row["displacement"], d) and row["cutoff"] == c for d, c in marked) else None
+            framed = any(np.isclose(row["displacement"], d) and row["cutoff"] == c for d, c in marked)
+            weight = "bold" if framed else "normal"
             ax.text(x, y, f"{np.exp(row['log_ratio']):.2f}", ha="center", va="center", fontsize=8.5, fontweight=weight)
         for displacement, cutoff in marked:
             where = [number for number, size in enumerate(sizes) if np.isclose(size, displacement)]
@@ -65,7 +66,7 @@ def plot_phases(
         ax.set_title("R trained / R initial", loc="left")
         bar = ax.figure.colorbar(image, ax=ax, pad=0.02, ticks=[-np.log(3), -np.log(1.5), 0, np.log(1.5), np.log(3)])
         bar.ax.set_yticklabels(["1/3", "1/1.5", "1", "1.5", "3"])
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return ax
 
 

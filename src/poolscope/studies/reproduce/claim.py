@@ -99,7 +99,8 @@ class Estimate:
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict on a claim of several parts: each must be reproduced, and one that is not refutes it."""
-    for verdict in ("not reproduced", "not run", "inconclusive"):
+    order: tuple[Verdict, ...] = ("not reproduced", "not run", "inconclusive")
+    for verdict in order:
         if verdict in verdicts:
-            return verdict  # type: ignore[return-value]
+            return verdict
     return "reproduced" if verdicts else "not run"

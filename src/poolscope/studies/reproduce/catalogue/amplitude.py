@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ def _tables(settings: Amplitude, found: Mapping[str, Path]) -> dict[str, pd.Data
     return {"outputs": rows, "contrasts": pd.DataFrame(contrasts)}
 
 
-def _label(row: Mapping[str, str]) -> str:
+def _label(row: Mapping[Any, Any]) -> str:
     return "trained" if row["variant"] == "trained" else f"initial, {_RULES[row['batch_norm']]}"
 
 
@@ -139,7 +139,7 @@ def _words(tables: Tables) -> Sequence[str]:
         above = [f"{each:g}" for each in rows.loc[rows["low"] > 0, "displacement"]]
         said.append(
             f"At cutoff 3, with {words} before training, R of the trained network is significantly below that of the "
-            f"initial one at {', '.join(below) or 'no displacement'} px and above it at {', '.join(above) or 'none'} px."
+            f"initial one at {', '.join(below) or 'no displacement'} px, and above it at {', '.join(above) or 'none'}."
         )
     ratios = np.exp(tables["contrasts"]["log_ratio"])
     said.append(f"Over all cells the ratio goes from {ratios.min():.2f} to {ratios.max():.2f}.")

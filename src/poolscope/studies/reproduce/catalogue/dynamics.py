@@ -41,7 +41,7 @@ def _panels(tables: Tables) -> list[Panel]:
     seeds = int(averages["seeds"].max())
     over = "over images, one training seed" if seeds == 1 else f"over {seeds} seeds"
     panels = [
-        Panel("error", "Error of VGG11-bn against epochs.", (5.2, 3.8), lambda ax: plot_training(curves, "error", ax=ax))
+        Panel("error", "Error of VGG11-bn against epochs.", (5.2, 3.8), lambda ax: plot_training(curves, ax=ax))
     ]
     for displacement, rows in averages.groupby("displacement"):
         panels.append(

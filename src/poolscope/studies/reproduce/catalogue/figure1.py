@@ -92,7 +92,7 @@ def _panels(tables: Tables) -> list[Panel]:
                 lambda ax, rows=rows: plot_architectures(rows, "R", ax=ax),  # type: ignore[misc]
             )
         )
-    if "correlations" in tables:
+    if "correlations" in tables and tables["correlations"]["correlation"].notna().any():
         for displacement, rows in tables["correlations"].groupby("displacement"):
             fewest, most = rows["networks"].min(), rows["networks"].max()
             number = f"{most}" if fewest == most else f"{fewest} to {most}"
@@ -147,6 +147,8 @@ def _words(tables: Tables) -> Sequence[str]:
     if "correlations" in tables:
         rows = tables["correlations"]
         known = rows[(rows["eta"] == 0) & rows["correlation"].notna()]
+        if known.empty:
+            said.append(f"Fewer than {FEWEST} networks that learned, or differ, allow no correlation.")
         for displacement, own in known.groupby("displacement"):
             parts = (
                 f"{row['correlation']:.2f} with log {row['quantity']} ({row['low']:.2f} to {row['high']:.2f})"
@@ -172,8 +174,8 @@ STUDY = Study(
     title="Error against sensitivity, and noise",
     source="Figure 1",
     shows="A deformation that we hardly notice, and networks that notice it more or less: is the error smaller of "
-    "those that care less about deformations (D) and more about noise (G), and is R = D / G what tells it best? The same "
-    "again for networks trained on noisy images.",
+    "those that care less about deformations (D) and more about noise (G), and is R = D / G what tells it best? And is "
+    "it so for networks trained on noisy images?",
     scales=NOISY_NETWORKS,
     runs=_runs,
     tables=_tables,

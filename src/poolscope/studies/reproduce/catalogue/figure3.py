@@ -149,19 +149,21 @@ def _gaps(shares: pd.DataFrame) -> list[Estimate]:
             weights[layer - 2] -= share
     found = []
     first = shares[shares["seed"] == shares["seed"].min()]
-    for displacement, rows in first.groupby("displacement"):
+    for displacement in sorted(set(first["displacement"])):
+        rows = first[first["displacement"] == displacement]
         values, errors = _log_gaps(rows)
         note = f"log gaps behind layers 1 to 8: {', '.join(f'{value:.2f}' for value in values)}"
         estimate = combined(values, errors, weights)
         interval = "over images and shuffles, one training seed"
-        found.append(Estimate(*estimate, float(displacement), "", interval, note))  # type: ignore[arg-type]
+        found.append(Estimate(*estimate, float(displacement), "", interval, note))
     return found
 
 
 def _alike(shares: pd.DataFrame) -> list[Estimate]:
     """Return the rms over layers of the log ratio of the pair's shuffled curves."""
     found = []
-    for displacement, rows in shares.groupby("displacement"):
+    for displacement in sorted(set(shares["displacement"])):
+        rows = shares[shares["displacement"] == displacement]
         curves = []
         for name in _PAIR:
             own = rows[(rows["network"] == name) & (rows["kind"] == "activation")]
@@ -177,7 +179,7 @@ def _alike(shares: pd.DataFrame) -> list[Estimate]:
         note = f"log ratios behind layers 1 to 8: {', '.join(f'{value:.2f}' for value in apart)}"
         interval = "over images and shuffles, one training seed each"
         low = max(0.0, size - reach)
-        found.append(Estimate(size, low, size + reach, float(displacement), "", interval, note))  # type: ignore[arg-type]
+        found.append(Estimate(size, low, size + reach, float(displacement), "", interval, note))
     return found
 
 

@@ -167,9 +167,9 @@ def _panels(tables: Tables) -> list[Panel]:
         )
     moved = tables["moves"][(tables["moves"]["name"] == "task1-row")]
     caption = (
-        "Task 1 in one dimension at a gap of 4 pixels: share of the labels sign(ξ − d) that are not the same after each "
-        "of the two active pixels has moved so far (every pair and every equally likely move is counted), and share of "
-        "pairs that end up in the gap. Moves shorter than the gap are to the left of the dashed line."
+        "Task 1 in one dimension at a gap of 4 pixels: share of the labels sign(ξ − d) that are not the same after "
+        "each of the two active pixels has moved so far (every pair and every equally likely move is counted), and "
+        "share of pairs that end up in the gap. Moves shorter than the gap are to the left of the dashed line."
     )
     gap = float(tables["tasks"].set_index("name").loc["task1-row", "gap"])  # type: ignore[arg-type]
     panels.append(Panel("moves", caption, (5.2, 3.9), lambda ax: plot_moves(moved, gap, ax=ax)))
@@ -272,9 +272,9 @@ def _words(tables: Tables) -> list[str]:
     rows = moves[(moves["name"] == "task1-row") & (moves["moves"] == _LEFT_RIGHT)].set_index("pixels")["changed"]
     changed = ", ".join(f"{number(100 * rows[pixels])} % at {pixels} px" for pixels in _CLAIMED)
     return [
-        f"With a gap of 4 pixels, moves to the left or right change {changed} of the labels of task 1: both pixels move, "
-        "so that their distance changes by up to twice the move, and half of the gap lies on either side of ξ. Only "
-        "moves of at most a quarter of the gap are sure to change nothing.",
+        f"With a gap of 4 pixels, moves to the left or right change {changed} of the labels of task 1: both pixels "
+        "move, so that their distance changes by up to twice the move, and half of the gap lies on either side of ξ. "
+        "Only moves of at most a quarter of the gap are sure to change nothing.",
         "Task 2 forgets where in its patch a pixel is; a move that leaves the patch can change the label.",
     ]
 

@@ -109,8 +109,8 @@ def _panel(quantity: str, protocol: str, rows: pd.DataFrame, exact: pd.DataFrame
 
     return Panel(
         name,
-        f"{quantity} by layer on task 1; {words}. Solid: networks, geometric mean of {seeds_in(shown)}, with bands of "
-        f"95 % over seeds; dash-dotted: their mean channels.{grey}",
+        f"{quantity} by layer on task 1; {words}. Solid: networks, geometric means over seeds ({seeds_in(shown)}) "
+        f"with 95 % bands; dash-dotted: their mean channels.{grey}",
         (5.2, 4.6),
         draw,
         alt=f"Line chart of {quantity} by layer for {' and '.join(shown['model'].unique())}.",

@@ -203,9 +203,7 @@ STUDY = Study(
     shows="Networks trained on scale detection in two dimensions: is the error smaller where the output is less "
     "sensitive to deformations (D), more sensitive to noise (G), and best told by R = D / G? And are networks that are "
     "best on images best on the task?",
-    scales={
-        scale: FigureC1(**TASK_NETWORKS[scale], images=ImageNetworks(**IMAGE_NETWORKS[scale])) for scale in SCALES
-    },
+    scales={scale: FigureC1(**TASK_NETWORKS[scale], images=ImageNetworks(**IMAGE_NETWORKS[scale])) for scale in SCALES},
     runs=_runs,
     tables=_tables,
     panels=_panels,

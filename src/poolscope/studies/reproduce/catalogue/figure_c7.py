@@ -84,8 +84,8 @@ STUDY = Study(
     name="figC7",
     title="The filters of AlexNet in spatial frequencies",
     source="Figure C7",
-    shows="How much power AlexNet's filters hold in each spatial frequency, trained on CIFAR-10 and on scale detection; "
-    "LeNet's beside them.",
+    shows="How much power AlexNet's filters hold in each spatial frequency, trained on CIFAR-10 and on scale "
+    "detection; LeNet's beside them.",
     scales={
         scale: FigureC7(images=figure_c4.STUDY.scales[scale], task=figure_c2.STUDY.scales[scale])  # type: ignore[arg-type]
         for scale in SCALES

@@ -39,7 +39,7 @@ def frequency_ratios(frequency: pd.DataFrame, network: str, layers: Collection[i
 
 def constant_share(spectrum: pd.DataFrame, network: str, layers: Collection[int]) -> Estimate | None:
     """Return the mean share of the constant mode over layers; None if the network is not there."""
-    own = spectrum[(spectrum["network"] == network) & (spectrum["level"] == 1)].sort_values("position")
+    own = spectrum[(spectrum["network"] == network) & (spectrum["level"] == 0)].sort_values("position")
     own = own.reset_index(drop=True)
     own = own[[number in layers for number in range(1, len(own) + 1)]]
     if own.empty:

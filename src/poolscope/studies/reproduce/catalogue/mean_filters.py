@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolscope.report import Panel
+from poolscope.report.scale import read_as_numbers
 from poolscope.report.style import MARKERS, VARIANTS, Look, colours, house_style, legend_below, own_axes
 from poolscope.studies.reproduce.catalogue.multiples import Series, multiples_size, plot_multiples
 from poolscope.studies.reproduce.catalogue.published_filters import Filters
@@ -105,8 +106,8 @@ def filter_panels(tables: Mapping[str, pd.DataFrame], table_name: str, seeds: in
         Panel(
             "spread",
             "Spread of the taps of each layer's mean filter over the size of their mean, 0 for a homogeneous one; "
-            f"logarithmic. Blue: here, mean of {many}, band: 95 % over seeds, thin: the seeds; green: as published in "
-            f"table {table_name}.",
+            f"logarithmic. Blue: here, thick the mean of {many}, thin the seeds; green: as published in table "
+            f"{table_name}, without a point where all printed digits are the same.",
             (5.2, 4.2),
             lambda ax: _draw_spread(filters, beside, table_name, ax),
             alt="Line chart of how homogeneous the mean filters are, layer by layer, measured and published.",
@@ -150,19 +151,14 @@ def _draw_spread(filters: pd.DataFrame, beside: pd.DataFrame, table_name: str, a
         ax = own_axes(ax)
         for _, rows in filters[filters["moment"] == "trained"].groupby("seed"):
             ax.plot(rows["k"], rows["spread"], color=colours()[0], linewidth=0.7, alpha=0.5)
-        own = trained[trained["spread_low"].notna()]
-        ax.fill_between(
-            own["k"], own["spread_low"].clip(lower=1e-4), own["spread_high"], color=colours()[0], alpha=0.16, linewidth=0
-        )
         lines = (("measured_spread", "here", 0, "-"), ("published_spread", f"published, table {table_name}", 2, "--"))
         for column, label, colour, line in lines:
             ax.plot(
-                trained["k"], trained[column], color=colours()[colour], linestyle=line, marker=MARKERS[colour],
-                markersize=4, linewidth=1.7, label=label,
+                trained["k"], trained[column].where(trained[column] > 0), color=colours()[colour], linestyle=line,
+                marker=MARKERS[colour], markersize=4, linewidth=1.7, label=label,
             )  # fmt: skip
         ax.set_yscale("log")
-        values = np.concatenate([trained[column].to_numpy() for column, *_ in lines])
-        ax.set_ylim(np.nanmin(values) / 2, np.nanmax(values) * 2)
+        read_as_numbers(ax.yaxis)
         ax.set_xlabel("layer k")
         ax.set_title("spread of the taps over their mean", loc="left")
         legend_below(ax)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_COLUMNS = 6
+_COLUMNS = 6  # at most
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,13 @@ class Series:
 
 def multiples_size(layers: int) -> tuple[float, float]:
     """Return the width and height in inches of the pictures of so many layers."""
-    return 7.6, 0.75 + 1.35 * math.ceil(layers / _COLUMNS)
+    return 7.6, 0.75 + 1.35 * _grid(layers)[0]
+
+
+def _grid(layers: int) -> tuple[int, int]:
+    """Return rows and columns: as few rows as can be, evenly filled."""
+    rows = math.ceil(layers / _COLUMNS)
+    return rows, math.ceil(layers / rows)
 
 
 def plot_multiples(
@@ -50,14 +56,14 @@ def plot_multiples(
         ax: where to draw (default: a new figure); the pictures are insets of it.
     """
     layers = sorted(series[0].rows["k"].unique())
-    lines = math.ceil(len(layers) / _COLUMNS)
+    down_all, across_all = _grid(len(layers))
     with house_style():
         ax = own_axes(ax, *multiples_size(len(layers)))
         ax.set_axis_off()
         for number, k in enumerate(layers):
-            across, down = number % _COLUMNS, number // _COLUMNS
-            height = 1 / lines
-            place = (across / _COLUMNS + 0.035, 1 - (down + 1) * height + 0.2 * height, 0.85 / _COLUMNS, 0.62 * height)
+            across, down = number % across_all, number // across_all
+            wide, high = 1 / across_all, 1 / down_all
+            place = (across * wide + 0.035, 1 - (down + 0.8) * high, 0.98 * wide - 0.035, 0.62 * high)
             inset = ax.inset_axes(place)
             for each in series:
                 _draw(inset, each, each.rows[each.rows["k"] == k])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from poolscope.perturb import Diffeomorphism
+from poolscope.perturb import Diffeomorphism, Mover
 from poolscope.sensitivity import Result, measure
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.work.data import measured_images
@@ -25,6 +25,7 @@ def _do(
     run = read_run(needs["network"])
     images = measured_images(run, settings["images"])
     spec = run.configuration.data.spec
+    deformations: list[tuple[Mover, float, int]]
     if spec.startswith(PREFIX):
         moves = task_moves(spec)
         deformations = [(moves, moves.displacement((images.shape[-2], images.shape[-1])), 0)]

@@ -138,7 +138,7 @@ def _do(
     facts["published"] = bool(file.promised) and digest.startswith(file.promised)
     if not facts["published"]:
         say(f"{file.path.name} is not the published file: its SHA-256 begins with {digest[:_DIGITS]}")
-    Result(pd.DataFrame([facts]), {}).save(folder / "network.parquet")
+    Result(pd.DataFrame([facts]), {}).save(folder / "weights.parquet")
 
 
 def fetch(file: WeightsFile, say: Callable[[str], object]) -> None:
@@ -192,7 +192,7 @@ def pretrained(
     """Return the job that looks at a pretrained network of torchvision as ``pooled`` does at a trained one.
 
     Files: ``measurement``, ``shares``, ``contrasts`` of ``pooling_analysis``, ``spectrum`` and ``frequency`` of its
-    filters beside those of an untrained network, and ``network``: how many ``images`` of how many ``pixels``,
+    filters beside those of an untrained network, and ``weights``: how many ``images`` of how many ``pixels``,
     ``weights_sha256``, and whether that is ``published``.
 
     Args:

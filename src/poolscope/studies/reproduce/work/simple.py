@@ -36,7 +36,13 @@ def _train(
 def _measure(
     settings: Mapping[str, Any], needs: Mapping[str, Path], folder: Path, say: Callable[[str], object], device: str
 ) -> None:
-    found = gather(read_simple_runs(needs["networks"]), protocol=settings["protocol"], pile=settings["pileup"])
+    runs = read_simple_runs(needs["networks"])
+    if not runs.finished:
+        say("no seed interpolated, there is nothing to be measured but how training ended")
+        outcomes = runs.outcomes.drop(columns=["together", "seconds"])
+        Result(outcomes, {"protocol": settings["protocol"]}).save(folder / "outcomes.parquet")
+        return
+    found = gather(runs, protocol=settings["protocol"], pile=settings["pileup"])
     for name, table in found.tables().items():
         if name == "outcomes":
             table = table.drop(columns="seconds")
@@ -53,7 +59,10 @@ def simple(
 
 
 def simple_measured(networks: Job, *, protocol: str = "text", pileup: bool = True) -> Job:
-    """Return the job that measures simple CNNs: the tables of `poolscope.studies.scale_detection.Simple`."""
+    """Return the job that measures simple CNNs: the tables of `poolscope.studies.scale_detection.Simple`.
+
+    Where no seed interpolated there is ``outcomes`` alone.
+    """
     settings = {"protocol": protocol, "pileup": pileup}
     return Job("simple_measured", MEASURE.version, settings, {"networks": networks}, networks.threads)
 
