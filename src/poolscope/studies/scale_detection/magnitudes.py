@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def displacement_norm(runs: SimpleRuns) -> float:
         draws=moves.combinations(2, task.dim),
         progress=False,
     ).table
-    return float(table["deformation_power"].iloc[0]) ** 0.5
+    return math.sqrt(float(table["deformation_power"].iloc[0]))
 
 
 def under_noise(

@@ -36,9 +36,12 @@ def combined(values: np.ndarray, errors: np.ndarray, weights: np.ndarray) -> tup
     return value, value - reach, value + reach
 
 
-def slope(rows: pd.DataFrame, quantity: str) -> tuple[float, float, float]:
-    """Return the slope of log D, G or R against depth over one network's layers, the input left out."""
-    rows = rows[rows["position"] > 0].sort_values("position")
+def slope(rows: pd.DataFrame, quantity: str, *, with_input: bool = False) -> tuple[float, float, float]:
+    """Return the slope of log D, G or R against depth over one network's layers.
+
+    The published curves begin behind the first layer; ``with_input`` adds the input, at depth 0.
+    """
+    rows = rows[(rows["position"] > 0) | with_input].sort_values("position")
     rows = rows[rows[quantity] > 0]
     if len(rows) < 2:
         return math.nan, math.nan, math.nan
@@ -58,7 +61,9 @@ def slopes(table: pd.DataFrame, quantity: str, part: str = "") -> list[Estimate]
     found = []
     for displacement, rows in table.groupby("displacement"):
         each = [slope(own, quantity) for _, own in rows.groupby("seed")]
-        found.append(_estimate(each, float(displacement), part))  # type: ignore[arg-type]
+        whole = [slope(own, quantity, with_input=True)[0] for _, own in rows.groupby("seed")]
+        note = f"with the input, at depth 0, among the layers: {np.mean(whole):.2f}"
+        found.append(over_networks(each, float(displacement), part, note))  # type: ignore[arg-type]
     return found
 
 
@@ -81,15 +86,30 @@ def log_ratios(one: pd.DataFrame, other: pd.DataFrame, quantity: str, part: str 
             (bottom,), (bottom_error,) = logs(partners.loc[[seed]], quantity)
             reach = _Z * math.hypot(top_error, bottom_error)
             each.append((top - bottom, top - bottom - reach, top - bottom + reach))
-        found.append(_estimate(each, float(displacement), part, note))  # type: ignore[arg-type]
+        found.append(over_networks(each, float(displacement), part, note))  # type: ignore[arg-type]
     return found
 
 
-def _estimate(
-    each: Sequence[tuple[float, float, float]], displacement: float, part: str, note: str = ""
+def over_networks(
+    each: Sequence[tuple[float, float, float]],
+    displacement: float | None = None,
+    part: str = "",
+    note: str = "",
+    within: str = "over images",
 ) -> Estimate:
+    """Return a number of several training seeds as one: their mean, with Student's 95 % interval over seeds.
+
+    Args:
+        each: value, low and high of each seed; of a single one its own interval is taken.
+        displacement, part, note: of the estimate.
+        within: what the single one's interval is over.
+
+    Raises:
+        ValueError: no seed.
+    """
+    if not each:
+        raise ValueError("at least 1 training seed is needed for an estimate; got none")
     if len(each) == 1:
-        return Estimate(*each[0], displacement, part, "over images, one training seed", note)
-    return Estimate(
-        *over_seeds(np.array([value for value, _, _ in each])), displacement, part, f"over {len(each)} seeds", note
-    )
+        return Estimate(*each[0], displacement, part, f"{within}, one training seed", note)
+    interval = over_seeds(value for value, _, _ in each)
+    return Estimate(*interval, displacement, part, f"over {len(each)} seeds", note)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poolscope.report import Panel, plot_quantity
-from poolscope.studies.reproduce.catalogue.along import combined, log_ratios, logs, slopes
+from poolscope.studies.reproduce.catalogue.along import combined, log_ratios, logs, over_networks, slopes
 from poolscope.studies.reproduce.catalogue.networks import DISPLACEMENTS, VGG, VGGS, vgg
-from poolscope.studies.reproduce.catalogue.reading import below_each_other
+from poolscope.studies.reproduce.catalogue.outcomes import by_seed, outcome_words, outcomes
 from poolscope.studies.reproduce.catalogue.shuffled import share_at_output
 from poolscope.studies.reproduce.claim import PUBLISHED, Estimate
 from poolscope.studies.reproduce.job import Job
@@ -52,48 +52,60 @@ def _runs(settings: VGG, sources: Sources) -> dict[str, Job]:
     return found
 
 
-def with_seeds(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Split ``network``, "NAME/SEED", into the columns ``network`` and ``seed``."""
-    for table in tables.values():
-        parts = table["network"].str.split("/")
-        table["network"] = parts.str[0]
-        table.insert(1, "seed", parts.str[1].astype(int))
-    return tables
-
-
 def _tables(settings: VGG, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    tables = with_seeds(below_each_other(found, "-pooled", ("measurement", "shares")))
-    batch = with_seeds(below_each_other(found, "-batch", ("measurement",)))
-    return tables | ({"initial_batch": batch["measurement"]} if batch else {})
+    tables = by_seed(found, "-pooled", ("measurement", "shares"))
+    batch = by_seed(found, "-batch", ("measurement",))
+    if batch:
+        tables["initial_batch"] = batch["measurement"]
+    return {**tables, "outcomes": outcomes(found)}
 
 
 def _panels(tables: Tables) -> list[Panel]:
     if "measurement" not in tables:
         return []
+    import pandas as pd
+
     rows = tables["measurement"]
+    rows = rows[rows["seed"] == rows.groupby("network")["seed"].transform("min")]
+    main = rows[rows["network"] == _MAIN]
+    if "initial_batch" in tables and len(main):
+        batch = tables["initial_batch"]
+        batch = batch[batch["seed"] == main["seed"].iloc[0]]
+        main = pd.concat([main, batch.assign(variant="initial, batch statistics")], ignore_index=True)
+    pair = rows[rows["network"].isin(_PAIR) & (rows["variant"] != "initial")]
+    pair = pair.assign(model=pair["network"])
     panels = []
-    wanted = [(_MAIN, "R", size) for size in DISPLACEMENTS]
-    wanted += [(_MAIN, "D", PUBLISHED), (_MAIN, "G", PUBLISHED), *[(name, "R", PUBLISHED) for name in _PAIR]]
-    for network, quantity, displacement in wanted:
-        own = rows[(rows["network"] == network) & np.isclose(rows["displacement"], displacement)]
+    wanted = [("vgg11_bn", main, "R", size) for size in DISPLACEMENTS]
+    wanted += [("vgg11_bn", main, quantity, PUBLISHED) for quantity in "DG"]
+    wanted += [("pair", pair, "R", size) for size in DISPLACEMENTS]
+    for name, table, quantity, displacement in wanted:
+        own = table[np.isclose(table["displacement"], displacement)]
         if own.empty:
             continue
-        own = own[own["seed"] == own["seed"].min()]
         panels.append(
             Panel(
-                f"{network}-{quantity}-{displacement:g}px",
-                f"{quantity} along {_words(network)} at {displacement:g} px (true rms; cutoff 3). Solid: trained; "
-                "dotted: before training (running statistics); dashed: shuffled channels, thin lines each shuffle. One "
-                "training seed, bands: 95 % over images.",
-                (4.8, 4.0),
+                f"{name}-{quantity}-{displacement:g}px",
+                f"{quantity} along {_words_of(name)} at {displacement:g} px (true rms; cutoff 3). One training seed; "
+                f"bands: 95 % over {int(own['images'].iloc[0])} test images.",
+                (4.8, 4.4),
                 lambda ax, own=own, quantity=quantity: plot_quantity(own, quantity, ax=ax),  # type: ignore[misc]
             )
         )
     return panels
 
 
-def _words(network: str) -> str:
-    return "VGG11-bn, the widest" if network == _MAIN else f"{network}, one of the narrow pair"
+def _words_of(name: str) -> str:
+    shuffled = "dashed: with shuffled channels, thin lines each shuffle"
+    if name == "pair":
+        return f"VGG11 without and with batch norm, the narrow pair (solid: trained; {shuffled}),"
+    return (
+        f"VGG11 with batch norm (solid: trained; {shuffled}; dotted: before training, its batch norms in running "
+        "statistics, or in those of each batch, as the authors have it)"
+    )
+
+
+def _words(tables: Tables) -> list[str]:
+    return outcome_words(tables["outcomes"]) if "outcomes" in tables else []
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
@@ -132,15 +144,14 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
 
 def _log_gaps(shares: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return log(R shuffled / R) behind each convolution, and its standard errors."""
-    rows = shares[shares["kind"] == "activation"].sort_values("position").iloc[:_CONVOLUTIONS]
-    plain, plain_errors = logs(rows, "R")
-    renamed = rows.assign(R=rows["R_shuffled"], R_low=rows["R_shuffled_low"], R_high=rows["R_shuffled_high"])
-    other, other_errors = logs(renamed, "R")
+    rows = shares[shares["kind"] == "activation"]
+    plain, plain_errors = logs(rows.sort_values("position").iloc[:_CONVOLUTIONS], "R")
+    other, other_errors = _shuffled_logs(rows)
     return other - plain, np.hypot(plain_errors, other_errors)
 
 
 def _gaps(shares: pd.DataFrame) -> list[Estimate]:
-    """Return growth of the gap at layers 1, 7, 8 less that at 2 to 6, of the first seed."""
+    """Return growth of the gap at layers 1, 7, 8 less that at 2 to 6, at each displacement."""
     weights = np.zeros(_CONVOLUTIONS)
     for layer in range(1, _CONVOLUTIONS + 1):
         share = 1 / len(_OPEN) if layer in _OPEN else -1 / (_CONVOLUTIONS - len(_OPEN))
@@ -148,39 +159,45 @@ def _gaps(shares: pd.DataFrame) -> list[Estimate]:
         if layer > 1:
             weights[layer - 2] -= share
     found = []
-    first = shares[shares["seed"] == shares["seed"].min()]
-    for displacement in sorted(set(first["displacement"])):
-        rows = first[first["displacement"] == displacement]
-        values, errors = _log_gaps(rows)
-        note = f"log gaps behind layers 1 to 8: {', '.join(f'{value:.2f}' for value in values)}"
-        estimate = combined(values, errors, weights)
-        interval = "over images and shuffles, one training seed"
-        found.append(Estimate(*estimate, float(displacement), "", interval, note))
+    for displacement in sorted(set(shares["displacement"])):
+        rows = shares[shares["displacement"] == displacement]
+        gaps = [_log_gaps(own) for _, own in rows.groupby("seed")]
+        each = [combined(values, errors, weights) for values, errors in gaps]
+        means = np.mean([values for values, _ in gaps], axis=0)
+        note = f"log gaps behind layers 1 to 8: {', '.join(f'{value:.2f}' for value in means)}"
+        found.append(over_networks(each, float(displacement), "", note, "over images and shuffles"))
     return found
 
 
 def _alike(shares: pd.DataFrame) -> list[Estimate]:
-    """Return the rms over layers of the log ratio of the pair's shuffled curves."""
+    """Return the rms over layers of the log ratio of the pair's shuffled curves, at each displacement."""
     found = []
     for displacement in sorted(set(shares["displacement"])):
-        rows = shares[shares["displacement"] == displacement]
-        curves = []
-        for name in _PAIR:
-            own = rows[(rows["network"] == name) & (rows["kind"] == "activation")]
-            if own.empty:
-                return []
-            own = own[own["seed"] == own["seed"].min()].sort_values("position").iloc[:_CONVOLUTIONS]
-            renamed = own.assign(R=own["R_shuffled"], R_low=own["R_shuffled_low"], R_high=own["R_shuffled_high"])
-            curves.append(logs(renamed, "R"))
-        (one, one_errors), (other, other_errors) = curves
-        apart, errors = one - other, np.hypot(one_errors, other_errors)
-        size = math.sqrt(float((apart**2).mean()))
-        reach = 1.96 * float((np.abs(apart) * errors).mean()) / size if size else math.nan
-        note = f"log ratios behind layers 1 to 8: {', '.join(f'{value:.2f}' for value in apart)}"
-        interval = "over images and shuffles, one training seed each"
-        low = max(0.0, size - reach)
-        found.append(Estimate(size, low, size + reach, float(displacement), "", interval, note))
+        rows = shares[(shares["displacement"] == displacement) & (shares["kind"] == "activation")]
+        one, other = (rows[rows["network"] == name] for name in _PAIR)
+        seeds = sorted(set(one["seed"]) & set(other["seed"]))
+        if not seeds:
+            continue
+        each, notes = [], []
+        for seed in seeds:
+            (logs_one, errors_one), (logs_other, errors_other) = (
+                _shuffled_logs(own[own["seed"] == seed]) for own in (one, other)
+            )
+            apart, errors = logs_one - logs_other, np.hypot(errors_one, errors_other)
+            size = math.sqrt(float((apart**2).mean()))
+            reach = 1.96 * float((np.abs(apart) * errors).mean()) / size if size else math.nan
+            each.append((size, max(0.0, size - reach), size + reach))
+            notes.append(", ".join(f"{value:.2f}" for value in apart))
+        note = f"log ratios behind layers 1 to 8: {'; '.join(notes)}"
+        found.append(over_networks(each, float(displacement), "", note, "over images and shuffles"))
     return found
+
+
+def _shuffled_logs(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return log R of the shuffled copies behind each convolution, and its standard errors."""
+    rows = rows.sort_values("position").iloc[:_CONVOLUTIONS]
+    renamed = rows.assign(R=rows["R_shuffled"], R_low=rows["R_shuffled_low"], R_high=rows["R_shuffled_high"])
+    return logs(renamed, "R")
 
 
 STUDY = Study(
@@ -194,4 +211,5 @@ STUDY = Study(
     tables=_tables,
     panels=_panels,
     estimates=_estimates,
+    words=_words,
 )

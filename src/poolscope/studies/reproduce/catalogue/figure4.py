@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolscope.report import Panel
-from poolscope.studies.reproduce.catalogue.figure3 import vgg_runs, with_seeds
+from poolscope.studies.reproduce.catalogue.figure3 import vgg_runs
 from poolscope.studies.reproduce.catalogue.figure_c2 import STUDY as FIGURE_C2
-from poolscope.studies.reproduce.catalogue.filters import constant_share, frequency_ratios, panels_of
+from poolscope.studies.reproduce.catalogue.filters import constant_share, frequency_ratios, levels_panel
 from poolscope.studies.reproduce.catalogue.networks import TASK_NETWORKS, VGG, VGGS, TaskNetworks, task_network
-from poolscope.studies.reproduce.catalogue.reading import below_each_other
+from poolscope.studies.reproduce.catalogue.outcomes import ON_TASK, by_seed, outcome_words, outcomes
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import SCALES, Settings, Sources, Study, Tables
@@ -40,40 +40,61 @@ class Figure4(Settings):
 
 
 def _runs(settings: Figure4, sources: Sources) -> dict[str, Job]:
-    found = vgg_runs(settings.images, sources)
-    task = settings.task
-    for name in (each for each in _TASK if each in task.networks):
-        job = task_network(task, sources, name, task.seeds[0])
-        found[f"{name}/0-task"] = pooled(job, images=task.measured, draws=settings.shuffles)
+    return vgg_runs(settings.images, sources) | task_runs(settings.task, sources, _TASK, settings.shuffles)
+
+
+def task_runs(settings: TaskNetworks, sources: Sources, names: Sequence[str], shuffles: int) -> dict[str, Job]:
+    """Return networks on the task and what is measured of each, as for figure C2.
+
+    Args:
+        settings: of the networks.
+        sources: where images are.
+        names: which, those alone that are in the settings.
+        shuffles: of channels.
+
+    Returns:
+        Jobs by ``NAME/SEED-task``, and with ``-measured`` behind it.
+    """
+    found = {}
+    for name in (each for each in names if each in settings.networks):
+        for seed in settings.seeds:
+            job = task_network(settings, sources, name, seed)
+            found[f"{name}/{seed}{ON_TASK}"] = job
+            found[f"{name}/{seed}{ON_TASK}-measured"] = pooled(job, images=settings.measured, draws=shuffles)
     return found
 
 
-def _tables(settings: Figure4, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+def filter_tables(found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    """Return ``spectrum`` and ``frequency`` of networks on images, ``task_…`` of those on the task, ``outcomes``."""
     names = ("spectrum", "frequency")
-    tables = with_seeds(below_each_other(found, "-pooled", names))
-    task = with_seeds(below_each_other(found, "-task", names))
-    return tables | {f"task_{name}": table for name, table in task.items()}
+    task = by_seed(found, f"{ON_TASK}-measured", names)
+    images = by_seed(found, "-pooled", names)
+    return {**images, **{f"task_{name}": table for name, table in task.items()}, "outcomes": outcomes(found)}
+
+
+def _tables(settings: Figure4, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    return filter_tables(found)
 
 
 def _panels(tables: Tables) -> list[Panel]:
     panels = []
-    for name, words in (("spectrum", "trained on CIFAR-10"), ("task_spectrum", "trained on scale detection")):
-        if name in tables:
-            rows = tables[name]
-            rows = rows[rows["seed"] == rows["seed"].min()]
-            prefix = "task-" if name.startswith("task") else ""
-            panels += [
-                Panel(prefix + panel.name, panel.caption, panel.size, panel.draw, panel.alt)
-                for panel in panels_of(rows, words)
-            ]
+    if "spectrum" in tables:
+        words = "VGG11 with and without batch norm, trained on CIFAR-10"
+        panels.append(levels_panel(tables["spectrum"], "images", words))
+    if "task_spectrum" in tables:
+        words = "VGG11 with and without batch norm, trained on scale detection (task 1 in two dimensions)"
+        panels.append(levels_panel(tables["task_spectrum"], "task", words))
     return panels
+
+
+def _words(tables: Tables) -> list[str]:
+    return outcome_words(tables["outcomes"])
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
     found: dict[str, list[Estimate]] = {}
     if "frequency" in tables:
         frequency = tables["frequency"]
-        frequency = frequency[frequency["seed"] == frequency["seed"].min()]
         for network in _IMAGES:
             found.setdefault("low-pass-2-to-6", []).extend(frequency_ratios(frequency, network, _LOW))
             found.setdefault("not-low-pass-1-7-8", []).extend(frequency_ratios(frequency, network, _OTHERS))
@@ -101,4 +122,5 @@ STUDY = Study(
     tables=_tables,
     panels=_panels,
     estimates=_estimates,
+    words=_words,
 )

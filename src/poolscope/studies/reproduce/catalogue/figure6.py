@@ -13,6 +13,7 @@ from poolscope import theory
 from poolscope.report import Panel
 from poolscope.report.theory import plot_profiles
 from poolscope.studies.reproduce.catalogue.propagation_pictures import plot_distances, plot_hidden_layers, plot_widths
+from poolscope.studies.reproduce.catalogue.simple_cnns import row_where
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import SCALES, Settings, Sources, Study, Tables
@@ -128,8 +129,8 @@ def _seen(stride: int) -> pd.DataFrame:
     rows = []
     for k, reached in enumerate(responses(network, np.eye(stride**_SEEN)), start=1):
         counts = (reached > 0).sum(0)
-        field = stride**k
-        rows.append({"filter_size": stride, "k": k, "least": int(counts.min()), "most": int(counts.max()), "law": field})
+        extremes = {"least": int(counts.min()), "most": int(counts.max())}
+        rows.append({"filter_size": stride, "k": k, **extremes, "law": stride**k})
     return pd.DataFrame(rows)
 
 
@@ -177,7 +178,7 @@ def _panels(tables: Tables) -> list[Panel]:
             "variance, and as printed. Grey: 0.02, below which a Gaussian could not be told from it in a figure.",
             (5.2, 4.2),
             lambda ax: plot_distances(tables["proposition_1"], ax=ax),
-            alt="Distances against the layer: falling to 0.007 with the true variance, not below 0.1 as printed at F = 3.",
+            alt="Distances against the layer: falling to 0.007 with the true variance, above 0.1 as printed (F = 3).",
         ),
     ]
 
@@ -194,7 +195,7 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
         note = f"layers 1 to {rows['k'].max()}"
         part = f"F = {size}"
         found.setdefault("A-grows-as-F-to-k", []).append(Estimate(worst, least, most, None, part, "exact", note))
-    at = tables["proposition_1"].set_index(["filter_size", "k"]).loc[(3, _DEPTH)]
+    at = row_where(tables["proposition_1"], filter_size=3, k=_DEPTH)
     variances = f"variance {at['variance']:.2f}, of (A.2) {at['variance_printed']:.2f}"
     found["gaussian-profile"] = [Estimate.exact(float(at["distance_printed"]), note=variances)]
     found["gaussian-limit"] = [Estimate.exact(float(at["distance_true"]), note=variances)]
@@ -202,7 +203,7 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
 
 
 def _words(tables: Tables) -> list[str]:
-    last = tables["proposition_1"].set_index(["filter_size", "k"]).loc[(3, _DEPTH)]
+    last = row_where(tables["proposition_1"], filter_size=3, k=_DEPTH)
     return [
         f"After {_DEPTH} layers of three taps one pixel is a bell of variance {last['variance']:.2f} pixels², "
         f"{last['distance_true']:.4f} (total variation) from the Gaussian of that variance; equation (A.2) has "
@@ -216,8 +217,8 @@ STUDY = Study(
     title="Receptive fields of homogeneous filters",
     source="Figure 6, appendix A",
     shows="Averaging at stride 1 is diffusion: an active pixel becomes a bell whose width grows as the root of the "
-    "layer. At stride F each neuron counts the active pixels of its patch, which grows by F a layer. Nothing is trained "
-    "here: all is computed.",
+    "layer. At stride F each neuron counts the active pixels of its patch, which grows by F a layer. Nothing is "
+    "trained here: all is computed.",
     scales={scale: Figure6() for scale in SCALES},
     runs=_runs,
     tables=_tables,

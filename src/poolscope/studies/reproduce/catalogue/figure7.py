@@ -15,9 +15,10 @@ from poolscope.studies.reproduce.catalogue.simple_cnns import (
     largest,
     largest_between,
     logarithms,
+    row_where,
     slope_over_seeds,
 )
-from poolscope.studies.reproduce.catalogue.simple_runs import Which, how_training_ended, runs_of, tables_of
+from poolscope.studies.reproduce.catalogue.simple_runs import Which, how_training_ended, runs_of, tables_of, unmeasured
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import Sources, Study, Tables
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 _ALL: tuple[Which, ...] = ("task1", "task2", "twice")
 _TASKS = {"task1": "task 1, stride 1", "task2": "task 2, stride 2"}
 _FIRST = {"task1": 7, "task2": 4}  # the first large part of the network, where the picture is claimed
+
+_NEEDS: dict[str, tuple[Which, ...]] = {
+    "D-task1-law": ("task1",), "G-task1-law": ("task1",), "D-task2-law": ("task2",), "G-task2-law": ("task2",),
+    "no-width": ("task1", "twice"),
+}  # fmt: skip
 
 
 def _runs(settings: SimpleNetworks, sources: Sources) -> dict[str, Job]:
@@ -63,7 +69,7 @@ def _panels(tables: Tables) -> list[Panel]:
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
-    found: dict[str, list[Estimate]] = {}
+    found = unmeasured(tables, _NEEDS)
     for which in ("task1", "task2"):
         for row in tables[f"{which}_outcomes"].to_dict("records") if f"{which}_outcomes" in tables else ():
             part = f"{which}, seed {row['seed']}"
@@ -71,25 +77,29 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
         if f"{which}_slopes" not in tables:
             continue
         slopes = tables[f"{which}_slopes"]
-        slopes = slopes[slopes["noise"] == "rectified"].set_index(["variant", "quantity"])
+        slopes = slopes[slopes["noise"] == "rectified"]
         measured, mean = (kept(tables[f"{which}_sensitivity"], each) for each in ("trained", "mean_channel"))
         theory = tables[f"{which}_theory"]
         exact = theory[theory["label"] == "exact, homogeneous filters"]
         for quantity in "DG":
-            found[f"{quantity}-{which}-law"] = [slope_over_seeds(slopes.loc[("trained", quantity)])]
-            flat = slope_over_seeds(slopes.loc[("initial", quantity)], f"{quantity}, {which}", beside_theory=False)
+            found[f"{quantity}-{which}-law"] = [
+                slope_over_seeds(row_where(slopes, variant="trained", quantity=quantity))
+            ]
+            initial = row_where(slopes, variant="initial", quantity=quantity)
+            flat = slope_over_seeds(initial, f"{quantity}, {which}", beside_theory=False)
             found.setdefault("flat-initialisation", []).append(flat)
             logs = distances(measured, exact, quantity, _FIRST[which])
             found.setdefault(f"{quantity}-exact", []).append(largest(logs, part=which))
             logs = distances(mean, measured, quantity, _FIRST[which])
             found.setdefault("mean-channel", []).append(largest(logs, part=f"{quantity}, {which}"))
     if "twice_sensitivity" in tables and "task1_sensitivity" in tables:
+        found["no-width"] = []
         for quantity in "DG":
             wide, narrow = (
                 logarithms(kept(tables[f"{which}_sensitivity"], "trained"), quantity, _FIRST["task1"])
                 for which in ("twice", "task1")
             )
-            found.setdefault("no-width", []).append(largest_between(wide, narrow, part=quantity))
+            found["no-width"].append(largest_between(wide, narrow, part=quantity))
     return found
 
 
@@ -111,7 +121,10 @@ def _farthest(logs: pd.DataFrame) -> str:
     """Say how far each network is from the theory, farthest first: one of few that differs widens all intervals."""
     at = logs.loc[logs.assign(size=logs["value"].abs()).groupby("seed")["size"].idxmax()]
     at = at.reindex(at["value"].abs().sort_values(ascending=False).index)
-    parts = [f"seed {row['seed']:.0f} {100 * math.expm1(row['value']):+.0f} % (layer {row['k']:.0f})" for row in at.to_dict("records")]
+    parts = [
+        f"seed {row['seed']:.0f} {100 * math.expm1(row['value']):+.0f} % (layer {row['k']:.0f})"
+        for row in at.to_dict("records")
+    ]
     layers = f"layers {logs['k'].min()} to {logs['k'].max()}"
     return f"largest distance of each network from the exact theory over {layers}: {', '.join(parts)}"
 

@@ -21,6 +21,7 @@ from poolscope.studies.reproduce.catalogue.simple_runs import (
     seeds_in,
     side_by_side,
     tables_of,
+    unmeasured,
 )
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _BOTH: tuple[Which, ...] = ("task1", "tanh")
 _MIDDLE = (3, 6)  # where the text finds more of high frequencies in tanh networks
 _LOW_PASS = 9  # layers in which filters are claimed to be low-pass: those of table C2 that are positive
+
+_NEEDS: dict[str, tuple[Which, ...]] = {"tanh-high-frequency-3-to-6": ("tanh",), "low-pass-everywhere": ("task1",)}
 
 
 def _runs(settings: SimpleNetworks, sources: Sources) -> dict[str, Job]:
@@ -75,9 +78,9 @@ def _panels(tables: Tables) -> list[Panel]:
             Panel(
                 f"filters-{name}",
                 f"Filters of {model} networks on task 1: share of their power in the three eigenvectors of the "
-                f"Laplacian, from 1, the constant one, to 3, the highest frequency (equation B.1), after training (solid) and "
-                f"before (dotted, orange). Mean of {seeds}; bands: 95 % over seeds, where there are several. Grey, "
-                "dotted: white filters, a third each.",
+                "Laplacian, from 1, the constant one, to 3, the highest frequency (equation B.1), after training "
+                f"(solid) and before (dotted, orange). Mean of {seeds}; bands: 95 % over seeds, where there are "
+                "several. Grey, dotted: white filters, a third each.",
                 multiples_size(layers),
                 lambda ax, rows=rows, model=model: _draw_filters(rows, str(model), ax),  # type: ignore[misc]
                 alt=f"Small charts of filter power by frequency for {layers} layers of {model} networks.",
@@ -104,12 +107,14 @@ def _draw_filters(rows: pd.DataFrame, model: str, ax: Axes) -> None:
     rows = rows.assign(x=rows["level"] + 1)
     levels = rows["level"].nunique()
     white = pd.DataFrame({"k": rows["k"], "x": rows["x"], "y": 1 / levels})
+    after = rows.rename(columns={"share": "y"})[["k", "x", "y", "low", "high"]]
     series = [
-        Series("after training", rows.rename(columns={"share": "y"})[["k", "x", "y", "low", "high"]], VARIANTS["trained"]),
+        Series("after training", after, VARIANTS["trained"]),
         Series("before", rows.rename(columns={"initial": "y"})[["k", "x", "y"]], VARIANTS["initial"]),
         Series("white filters", white),
     ]
-    plot_multiples(series, [str(level) for level in range(1, levels + 1)], (0.0, 1.02), title=f"Filters of {model} networks: share of power", ax=ax)
+    names = [str(level) for level in range(1, levels + 1)]
+    plot_multiples(series, names, (0.0, 1.02), title=f"Filters of {model} networks: share of power", ax=ax)
 
 
 def _draw_constant(table: pd.DataFrame, ax: Axes) -> None:
@@ -133,10 +138,10 @@ def _draw_constant(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
+    found = unmeasured(tables, _NEEDS)
     if "spectrum" not in tables:
-        return {}
+        return found
     constant = tables["spectrum"][tables["spectrum"]["level"] == 0].assign(value=lambda rows: rows["share"])
-    found = {}
     relu, tanh = (constant[constant["model"] == ACTIVATIONS[which]] for which in _BOTH)
     if len(tanh):
         found["tanh-high-frequency-3-to-6"] = [of_seeds(by_network(tanh, _lost_in_the_middle))]

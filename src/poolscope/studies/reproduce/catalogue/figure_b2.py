@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from poolscope.report import Panel, plot_scaling
 from poolscope.studies.reproduce.catalogue.networks import SIMPLE_NETWORKS, SimpleNetworks
@@ -16,6 +18,7 @@ from poolscope.studies.reproduce.catalogue.simple_cnns import (
     logarithms,
     of_groups,
     of_seeds,
+    row_where,
     slope_over_seeds,
 )
 from poolscope.studies.reproduce.catalogue.simple_runs import (
@@ -26,6 +29,7 @@ from poolscope.studies.reproduce.catalogue.simple_runs import (
     seeds_in,
     side_by_side,
     tables_of,
+    unmeasured,
 )
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
@@ -57,6 +61,11 @@ _PROTOCOLS: dict[str, tuple[dict[Which, str], str, str]] = {
         "rectified noise for both ReLU and tanh; the published figure has plain noise for tanh",
     ),
 }
+
+_NEEDS: dict[str, tuple[Which, ...]] = {
+    "tanh-same-D-first": _BOTH, "tanh-D-departs": ("tanh",), "tanh-mean-channel-gap": _BOTH, "tanh-flat-G": ("tanh",),
+    "tanh-less-G": _BOTH, "tanh-smaller-fall": _BOTH,
+}  # fmt: skip
 
 
 def _runs(settings: SimpleNetworks, sources: Sources) -> dict[str, Job]:
@@ -118,18 +127,17 @@ def _panel(quantity: str, protocol: str, rows: pd.DataFrame, exact: pd.DataFrame
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
+    found = unmeasured(tables, _NEEDS)
     if "tanh_sensitivity" not in tables:
-        return {}
+        return found
     tanh, slopes = tables["tanh_sensitivity"], tables["tanh_slopes"]
     theory = tables["tanh_theory"]
     exact = theory[theory["label"] == _EXACT]
     last = distances(kept(tanh, "trained"), exact, "D", _FIRST).query(f"k == {_FIRST}")["value"]
     side = "above" if last.mean() > 0 else "below, to the other side than the claim says"
-    flat = slopes[(slopes["variant"] == "trained") & (slopes["noise"] == "plain") & (slopes["quantity"] == "G")].iloc[0]
-    found = {
-        "tanh-D-departs": [of_seeds(last, note=f"layer {_FIRST}: D is {side}")],
-        "tanh-flat-G": [slope_over_seeds(flat)],
-    }
+    flat = row_where(slopes, variant="trained", noise="plain", quantity="G")
+    found["tanh-D-departs"] = [of_seeds(last, note=f"layer {_FIRST}: D is {side}")]
+    found["tanh-flat-G"] = [slope_over_seeds(flat)]
     if "task1_sensitivity" not in tables:
         return found
     relu = tables["task1_sensitivity"]
@@ -139,30 +147,36 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
         for quantity in "DGR"
         for noise in ("rectified", "plain")
     }
-    two = [logs[which, "D", "rectified"].query("k <= 2") for which in ("tanh", "relu")]
-    found["tanh-same-D-first"] = [largest_between(*two)]
+    first = {which: logs[which, "D", "rectified"].query("k <= 2") for which in ("tanh", "relu")}
+    found["tanh-same-D-first"] = [largest_between(first["tanh"], first["relu"])]
     found["tanh-mean-channel-gap"] = [_gap(tanh, relu, quantity) for quantity in "DG"]
-    published = of_groups(*(by_network(logs[key], _mean) for key in (("tanh", "G", "plain"), ("relu", "G", "rectified"))))
-    note = f"with rectified noise for ReLU, as published: {published.value:.2f}"
-    one = [by_network(logs[which, "G", "plain"], _mean) for which in ("tanh", "relu")]
-    found["tanh-less-G"] = [of_groups(*one, note=note)]
-    plain = of_groups(*(by_network(logs[which, "R", "plain"], _fall) for which in ("tanh", "relu")))
-    note = f"with plain noise for both: {plain.value:.2f}"
-    both = [by_network(logs[key], _fall) for key in (("tanh", "R", "plain"), ("relu", "R", "rectified"))]
-    found["tanh-smaller-fall"] = [of_groups(*both, note=note)]
+
+    def compared(
+        quantity: str, noise_of_relu: str, statistic: Callable[[pd.Series], float], note: str = ""
+    ) -> Estimate:
+        """Return a statistic of tanh networks under plain noise less that of ReLU networks."""
+        one, other = logs["tanh", quantity, "plain"], logs["relu", quantity, noise_of_relu]
+        return of_groups(by_network(one, statistic), by_network(other, statistic), note=note)
+
+    note = f"with rectified noise for ReLU, as published: {compared('G', 'rectified', _mean).value:.2f}"
+    found["tanh-less-G"] = [compared("G", "plain", _mean, note)]
+    note = f"with plain noise for both: {compared('R', 'plain', _fall).value:.2f}"
+    found["tanh-smaller-fall"] = [compared("R", "rectified", _fall, note)]
     return found
 
 
 def _gap(tanh: pd.DataFrame, relu: pd.DataFrame, quantity: str) -> Estimate:
     """Return each network's largest distance to its mean channel, tanh less ReLU, noise as published."""
-    sizes = []
-    for table, noise in ((tanh, "plain"), (relu, "rectified")):
+
+    def sizes(table: pd.DataFrame, noise: str) -> np.ndarray:
         logs = distances(kept(table, "mean_channel", noise), kept(table, "trained", noise), quantity, _FIRST)
-        sizes.append(by_network(logs, lambda values: float(values.abs().max(skipna=False))))
-    note = f"largest over layers 1 to {_FIRST}: tanh {sizes[0].mean():.2f}, ReLU {sizes[1].mean():.2f}"
+        return by_network(logs, lambda values: float(values.abs().max(skipna=False)))
+
+    one, other = sizes(tanh, "plain"), sizes(relu, "rectified")
+    note = f"largest over layers 1 to {_FIRST}: tanh {one.mean():.2f}, ReLU {other.mean():.2f}"
     if quantity == "G":
         note += "; plain noise for tanh, rectified for ReLU"
-    return of_groups(*sizes, part=quantity, note=note)
+    return of_groups(one, other, quantity, note)
 
 
 def _mean(values: pd.Series) -> float:

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from poolscope.report import Panel, plot_quantity
 from poolscope.studies.reproduce.catalogue.along import slopes
-from poolscope.studies.reproduce.catalogue.figure3 import with_seeds
 from poolscope.studies.reproduce.catalogue.networks import DISPLACEMENTS, IMAGE_NETWORKS, ImageNetworks, image_network
-from poolscope.studies.reproduce.catalogue.reading import below_each_other
+from poolscope.studies.reproduce.catalogue.outcomes import by_seed, outcome_words, outcomes
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import SCALES, Scale, Sources, Study, Tables
@@ -55,7 +52,7 @@ def other_runs(settings: FigureC4, sources: Sources) -> dict[str, Job]:
 
 
 def _tables(settings: FigureC4, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    return with_seeds(below_each_other(found, "-pooled", ("measurement", "shares")))
+    return {**by_seed(found, "-pooled", ("measurement", "shares")), "outcomes": outcomes(found)}
 
 
 def _panels(tables: Tables) -> list[Panel]:
@@ -68,7 +65,8 @@ def _panels(tables: Tables) -> list[Panel]:
             Panel(
                 f"{network}-R-{displacement:g}px",
                 f"R along {network} at {displacement:g} px (true rms; cutoff 3). Solid: trained; dotted: before "
-                "training; dashed: shuffled channels. One training seed, bands: 95 % over images.",
+                "training; dashed: shuffled channels, thin lines each shuffle. One training seed; bands: 95 % over "
+                f"{int(own['images'].iloc[0])} test images.",
                 (4.6, 3.9),
                 lambda ax, own=own: plot_quantity(own, "R", ax=ax),  # type: ignore[misc]
             )
@@ -83,7 +81,11 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
     found: list[Estimate] = []
     for network, own in rows[rows["variant"] == "trained"].groupby("network", sort=False):
         found += slopes(own, "R", part=str(network))
-    return {"falls-in-others-too": [each for each in found if not np.isnan(each.value)]}
+    return {"falls-in-others-too": found}
+
+
+def _words(tables: Tables) -> list[str]:
+    return outcome_words(tables["outcomes"])
 
 
 STUDY = Study(
@@ -97,4 +99,5 @@ STUDY = Study(
     tables=_tables,
     panels=_panels,
     estimates=_estimates,
+    words=_words,
 )

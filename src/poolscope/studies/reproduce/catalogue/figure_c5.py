@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from poolscope.report import Panel, plot_frequency
 from poolscope.studies.reproduce.catalogue import figure4, figure_c7
-from poolscope.studies.reproduce.catalogue.figure3 import with_seeds
-from poolscope.studies.reproduce.catalogue.reading import below_each_other
+from poolscope.studies.reproduce.catalogue.outcomes import outcome_words
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import SCALES, Settings, Sources, Study, Tables
 
@@ -34,9 +33,7 @@ def _runs(settings: FigureC5, sources: Sources) -> dict[str, Job]:
 
 
 def _tables(settings: FigureC5, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    tables = with_seeds(below_each_other(found, "-pooled", ("spectrum", "frequency")))
-    task = with_seeds(below_each_other(found, "-task", ("spectrum", "frequency")))
-    return tables | {f"task_{name}": table for name, table in task.items()}
+    return figure4.filter_tables(found)
 
 
 def _panels(tables: Tables) -> list[Panel]:
@@ -44,18 +41,23 @@ def _panels(tables: Tables) -> list[Panel]:
     for name, words in (("spectrum", "CIFAR-10"), ("task_spectrum", "scale detection")):
         if name in tables:
             rows = tables[name]
-            rows = rows[rows["seed"] == rows["seed"].min()]
+            rows = rows[rows["seed"] == rows.groupby("network")["seed"].transform("min")]
             rows = rows.drop(columns=["seed", "model"]).rename(columns={"network": "model"})
             panels.append(
                 Panel(
                     f"frequency-{words.replace(' ', '-')}",
-                    f"Mean frequency of each layer's filters, trained on {words}; 1 for white filters, N = F² in the "
-                    "caption's formula. One training seed, bands: 95 % over filters.",
+                    f"Mean frequency of each layer's filters, trained on {words}; 1 for white filters, below for "
+                    "low-pass ones (the published formula, in which N is the number F² of modes). Dotted: before "
+                    "training. One training seed each; bands: 95 % over filters.",
                     (5.6, 4.4),
                     lambda ax, rows=rows: plot_frequency(rows, ax=ax),  # type: ignore[misc]
                 )
             )
     return panels
+
+
+def _words(tables: Tables) -> list[str]:
+    return outcome_words(tables["outcomes"])
 
 
 STUDY = Study(
@@ -70,4 +72,5 @@ STUDY = Study(
     runs=_runs,
     tables=_tables,
     panels=_panels,
+    words=_words,
 )

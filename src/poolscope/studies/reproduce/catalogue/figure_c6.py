@@ -78,7 +78,8 @@ def _runs(settings: FigureC6, sources: Sources) -> dict[str, Job]:
 def _lacking(name: str, weights: str) -> str:
     """Say which file is missing, and where it comes from."""
     file = weights_file(name, weights)
-    return f"{name} needs {file.path.name} in {file.path.parent}, from {file.url}"
+    folder = str(file.path.parent).replace(str(Path.home()), "~", 1)
+    return f"{name} needs {file.path.name} in {folder}, from {file.url}"
 
 
 def _tables(settings: FigureC6, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolscope.report import Panel
-from poolscope.studies.reproduce.catalogue import figure_c2, figure_c4
-from poolscope.studies.reproduce.catalogue.figure3 import with_seeds
-from poolscope.studies.reproduce.catalogue.filters import frequency_ratios, panels_of
-from poolscope.studies.reproduce.catalogue.networks import task_network
-from poolscope.studies.reproduce.catalogue.reading import below_each_other
+from poolscope.studies.reproduce.catalogue import figure4, figure_c2, figure_c4
+from poolscope.studies.reproduce.catalogue.filters import frequency_ratios, levels_panel
+from poolscope.studies.reproduce.catalogue.outcomes import outcome_words
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import SCALES, Settings, Sources, Study, Tables
-from poolscope.studies.reproduce.work.pooled import pooled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,33 +33,28 @@ class FigureC7(Settings):
 
 
 def _runs(settings: FigureC7, sources: Sources) -> dict[str, Job]:
-    found = figure_c4.other_runs(settings.images, sources)
     task = settings.task
-    if "alexnet" in task.networks:
-        job = task_network(task, sources, "alexnet", task.seeds[0])
-        found["alexnet/0-task"] = pooled(job, images=task.measured, draws=task.shuffles)
-    return found
+    return figure_c4.other_runs(settings.images, sources) | figure4.task_runs(
+        task, sources, ("alexnet",), task.shuffles
+    )
 
 
 def _tables(settings: FigureC7, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-    names = ("spectrum", "frequency")
-    tables = with_seeds(below_each_other(found, "-pooled", names))
-    task = with_seeds(below_each_other(found, "-task", names))
-    return tables | {f"task_{name}": table for name, table in task.items()}
+    return figure4.filter_tables(found)
 
 
 def _panels(tables: Tables) -> list[Panel]:
     panels = []
-    for name, words in (("spectrum", "trained on CIFAR-10"), ("task_spectrum", "trained on scale detection")):
+    for name, words in (("spectrum", "CIFAR-10"), ("task_spectrum", "scale detection")):
         if name in tables:
-            rows = tables[name]
-            rows = rows[rows["seed"] == rows["seed"].min()]
-            prefix = "task-" if name.startswith("task") else ""
-            panels += [
-                Panel(prefix + panel.name, panel.caption, panel.size, panel.draw, panel.alt)
-                for panel in panels_of(rows, words)
-            ]
+            for network, rows in tables[name].groupby("network", sort=False):
+                file = f"{network}-{words.replace(' ', '-')}"
+                panels.append(levels_panel(rows, file, f"{network}, trained on {words}"))
     return panels
+
+
+def _words(tables: Tables) -> list[str]:
+    return outcome_words(tables["outcomes"])
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
@@ -70,9 +62,7 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
     for name, words in (("frequency", "CIFAR-10"), ("task_frequency", "scale detection")):
         if name not in tables:
             continue
-        frequency = tables[name]
-        frequency = frequency[frequency["seed"] == frequency["seed"].min()]
-        ratios = frequency_ratios(frequency, "alexnet", _INNER)
+        ratios = frequency_ratios(tables[name], "alexnet", _INNER)
         if ratios:
             least = min(ratios, key=lambda each: each.value)
             note = f"of layers 2 to 4 the least, at {least.part}; {least.note}"
@@ -94,4 +84,5 @@ STUDY = Study(
     tables=_tables,
     panels=_panels,
     estimates=_estimates,
+    words=_words,
 )

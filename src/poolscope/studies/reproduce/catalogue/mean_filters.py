@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,9 +37,10 @@ def beside_published(filters: pd.DataFrame, published: Mapping[str, Filters]) ->
     import pandas as pd
 
     rows = []
-    for (moment, k), group in filters.groupby(["moment", "k"], sort=False):
+    for key, group in filters.groupby(["moment", "k"], sort=False):
+        moment, k = str(key[0]), int(group["k"].iloc[0])
         taps = taps_of(group)
-        printed = published[str(moment)]
+        printed = published[moment]
         theirs = np.array(printed[k - 1] if k <= len(printed) else [np.nan] * taps.shape[1])
         mean, low, high = over_seeds(group["spread"])
         row = {"k": k, "moment": moment, "seeds": len(group)}
@@ -74,10 +76,10 @@ def homogeneous(filters: pd.DataFrame, layers: int) -> Estimate:
 
 def _of_layers(estimate: Estimate, rows: pd.DataFrame, layers: int) -> Estimate:
     """Say so where the network has fewer layers than the claim names."""
-    from dataclasses import replace
-
     deepest = int(rows["k"].max())
-    return estimate if deepest >= layers else replace(estimate, note=f"{estimate.note}; there are only {deepest} layers")
+    if deepest >= layers:
+        return estimate
+    return replace(estimate, note=f"{estimate.note}; there are only {deepest} layers")
 
 
 def filter_panels(tables: Mapping[str, pd.DataFrame], table_name: str, seeds: int) -> list[Panel]:
@@ -138,11 +140,9 @@ def _shapes(rows: pd.DataFrame, prefix: str, *, mean: bool = False) -> pd.DataFr
     values = rows[columns].to_numpy(dtype=float)
     shapes = values / np.sqrt(np.square(values).mean(1, keepdims=True))
     keys = ["k", "seed"] if "seed" in rows else ["k"]
-    parts = [
-        rows[keys].assign(x=number, y=shapes[:, number - 1]) for number in range(1, len(columns) + 1)
-    ]
+    parts = [rows[keys].assign(x=number, y=shapes[:, number - 1]) for number in range(1, len(columns) + 1)]
     found = pd.concat(parts, ignore_index=True).sort_values([*keys, "x"])
-    return found.groupby(["k", "x"], as_index=False)["y"].mean() if mean else found
+    return found.groupby(["k", "x"])["y"].mean().reset_index() if mean else found
 
 
 def _draw_spread(filters: pd.DataFrame, beside: pd.DataFrame, table_name: str, ax: Axes) -> None:
@@ -169,7 +169,7 @@ def about_sizes(filters: pd.DataFrame, channels: int) -> str:
     initial = filters[(filters["moment"] == "initial") & (filters["k"] > 1)]
     size = float(np.sqrt(np.square(taps_of(initial)).mean()))
     return (
-        f"Raw parameters depend on the width: averages over {channels} channels of weights of variance 1 scatter by 1 / "
-        f"{channels} from layer 2 on ({size:.3g} here), with the published 1000 channels by 0.001. So the shapes are to "
-        "be compared, not the sizes."
+        f"Raw parameters depend on the width: averages over {channels} channels of weights of variance 1 scatter by "
+        f"1 / {channels} from layer 2 on ({size:.3g} here), with the published 1000 channels by 0.001. So the shapes "
+        "are to be compared, not the sizes."
     )

@@ -86,7 +86,7 @@ def _draw(ax: Axes, series: Series, rows: pd.DataFrame) -> None:
     if "seed" in rows:
         for _, seed in rows.groupby("seed"):
             ax.plot(seed["x"], seed["y"], **{**style, "marker": "", "linewidth": 0.7, "alpha": 0.5})
-        rows = rows.groupby("x", as_index=False)["y"].mean()
+        rows = rows.groupby("x")["y"].mean().reset_index()
     ax.plot(rows["x"], rows["y"], **style)
     if "low" in rows and rows["low"].notna().any():
         ax.fill_between(rows["x"], rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0)

@@ -21,6 +21,7 @@ from poolscope.studies.reproduce.catalogue.simple_runs import (
     seeds_in,
     side_by_side,
     tables_of,
+    unmeasured,
 )
 from poolscope.studies.reproduce.claim import PUBLISHED, Estimate
 from poolscope.studies.reproduce.job import Job
@@ -58,13 +59,14 @@ class Pileup(Settings):
     small_draws: int = Field(default=16, ge=2)
 
 
+_NEEDS: dict[str, tuple[Which, ...]] = {"noise-piles-up": ("task1",), "noise-cancels-with-tanh": _BOTH}
+
+
 def _runs(settings: Pileup, sources: Sources) -> dict[str, Job]:
     found = runs_of(settings.simple, sources, _BOTH)
     if settings.small:
         for which in _BOTH:
-            found[f"{which}-small"] = simple_pileup(
-                found[which], magnitudes=settings.small, draws=settings.small_draws
-            )
+            found[f"{which}-small"] = simple_pileup(found[which], magnitudes=settings.small, draws=settings.small_draws)
     found["vgg11_bn"] = vgg(settings.vgg, sources, settings.vgg.seeds[0])
     found["vgg11_bn-pileup"] = pileup(
         found["vgg11_bn"], displacement=settings.displacement, images=settings.images, draws=settings.draws
@@ -89,7 +91,7 @@ def _tables(settings: Pileup, found: Mapping[str, Path]) -> dict[str, pd.DataFra
     if there:
         made["small"] = pd.concat(there, ignore_index=True)
     if "vgg11_bn-pileup" in found:
-        made |= {"vgg11_bn": table for table in read_tables(found["vgg11_bn-pileup"], ["pileup"]).values()}
+        made["vgg11_bn"] = read_tables(found["vgg11_bn-pileup"], ["pileup"])["pileup"]
     return made
 
 
@@ -142,7 +144,7 @@ def _panels(tables: Tables) -> list[Panel]:
 
 def _draw_deep(table: pd.DataFrame, ax: Axes) -> None:
     plot_pileup(table[table["position"] > 0].rename(columns={"position": "k"}), ax=ax)
-    ax.set_xlabel("layer, from the input (every module that puts out numbers)")
+    ax.set_xlabel("activation, from the input (last: the output)")
 
 
 def _draw_small(table: pd.DataFrame, ax: Axes) -> None:
@@ -166,13 +168,17 @@ def _draw_small(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
+    found = unmeasured(tables, _NEEDS)
     if "simple" not in tables:
-        return {}
+        return found
     trained = tables["simple"][tables["simple"]["variant"] == "trained"].assign(value=lambda rows: rows["share"])
     relu, tanh = (trained[trained["model"] == ACTIVATIONS[which]] for which in _BOTH)
     if relu.empty:
-        return {}
-    found = {"noise-piles-up": [of_seeds(by_network(relu, lambda share: float(share[_LAST] - share[1])))]}
+        return found
+    initial = tables["simple"].query("variant == 'initial'").assign(value=lambda rows: rows["share"])
+    before = by_network(initial[initial["model"] == ACTIVATIONS["task1"]], _growth)
+    note = f"before training the same difference is {before.mean():.3f}"
+    found["noise-piles-up"] = [of_seeds(by_network(relu, _growth), note=note)]
     if len(tanh):
         at = [by_network(rows, lambda share: float(share[_LAST])) for rows in (tanh, relu)]
         note = f"layer {_LAST}: tanh {at[0].mean():.3f}, ReLU {at[1].mean():.3f}, at the size of noise used for G"
@@ -184,6 +190,10 @@ def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
         words = f"Fieller, over {len(at[0])} and {len(at[1])} seeds"
         found["noise-cancels-with-tanh"] = [Estimate(*ratio(*at), None, "", words, note)]
     return found
+
+
+def _growth(share: pd.Series) -> float:
+    return float(share[_LAST] - share[1])
 
 
 STUDY = Study(
@@ -198,8 +208,8 @@ STUDY = Study(
             simple=SIMPLE_NETWORKS[scale],
             vgg=VGGS[scale],
             **{  # type: ignore[arg-type]
-                "smoke": {"images": 20, "draws": 2, "small": (0.1,), "small_draws": 4},
-                "laptop": {"images": 100, "draws": 6, "small": (0.01, 0.1)},
+                "smoke": {"images": 20, "draws": 2, "small": (0.1,), "small_draws": 2},
+                "laptop": {"images": 100, "draws": 6, "small": (0.01, 0.1), "small_draws": 8},
                 "paper": {"images": 500, "draws": 8, "small": (0.01, 0.1), "small_draws": 32},
             }[scale],
         )

@@ -28,16 +28,13 @@ def plot_hidden_layers(hidden: pd.DataFrame, *, counts: bool = False, ax: Axes |
     shades = _shades()
     with house_style():
         ax = own_axes(ax)
-        for k, rows in hidden.groupby("k"):
-            for start, wide, value in zip(rows["start"], rows["pixels"], rows["value"], strict=True):
-                cell = Rectangle(
-                    (start - 0.5, k - 0.42), wide, 0.84, facecolor=shades(value / most), edgecolor="0.6", linewidth=0.3
-                )
-                ax.add_patch(cell)
+        for row in hidden.to_dict("records"):
+            corner, wide, shade = (row["start"] - 0.5, row["k"] - 0.42), row["pixels"], shades(row["value"] / most)
+            ax.add_patch(Rectangle(corner, wide, 0.84, facecolor=shade, edgecolor="0.6", linewidth=0.3))
         rows = hidden[hidden["k"] == last]
         field = float(rows["A"].iloc[0])
         if counts:
-            start = float(rows["start"][rows["value"].idxmax()])
+            start = float(rows.sort_values("value")["start"].iloc[-1])
             frame = Rectangle((start - 0.5, last - 0.42), field, 0.84, fill=False, edgecolor=colours()[1], linewidth=2)
             ax.add_patch(frame)
         else:
@@ -92,7 +89,8 @@ def plot_distances(propositions: pd.DataFrame, *, tolerance: float = 0.02, ax: A
         ax = own_axes(ax)
         ax.axhline(tolerance, color="0.5", linewidth=1)
         for number, (size, rows) in enumerate(propositions.groupby("filter_size")):
-            for column, line, words in (("distance_true", "-", "true variance"), ("distance_printed", ":", "as printed")):
+            lines = (("distance_true", "-", "true variance"), ("distance_printed", ":", "as printed"))
+            for column, line, words in lines:
                 ax.plot(
                     rows["k"], rows[column], color=colours()[number], linestyle=line, marker=MARKERS[number],
                     markersize=4, linewidth=1.7, label=f"F = {size}, {words}",

@@ -29,6 +29,20 @@ def kept(sensitivity: pd.DataFrame, variant: str, noise: str = "rectified") -> p
     return sensitivity[(sensitivity["variant"] == variant) & (sensitivity["noise"] == noise)]
 
 
+def row_where(table: pd.DataFrame, **values: object) -> pd.Series:
+    """Return the first row in which columns have these values.
+
+    Raises:
+        ValueError: there is none.
+    """
+    rows = table
+    for column, value in values.items():
+        rows = rows[rows[column] == value]
+    if rows.empty:
+        raise ValueError(f"the table must have a row with {values}; it has none")
+    return rows.iloc[0]
+
+
 def logarithms(rows: pd.DataFrame, quantity: str, layers: int) -> pd.DataFrame:
     """Return values log(quantity) of the first layers.
 
@@ -110,7 +124,7 @@ def largest(values: pd.DataFrame, part: str = "") -> Estimate:
         values: as above, such as of `distances`.
         part: of the claim.
     """
-    found = [(int(k), *over_seeds(rows["value"])) for k, rows in values.groupby("k")]
+    found = [(k, *over_seeds(each)) for k, each in _by_layer(values).items()]
     return _largest(found, part, f"over {values['seed'].nunique()} seeds")
 
 
@@ -123,10 +137,8 @@ def largest_between(one: pd.DataFrame, other: pd.DataFrame, part: str = "") -> E
         one, other: values of two groups of networks, such as of `logarithms`.
         part: of the claim.
     """
-    groups = dict(iter(other.groupby("k")))
-    found = [
-        (int(k), *welch(rows["value"], groups[k]["value"])) for k, rows in one.groupby("k") if k in groups
-    ]
+    groups = _by_layer(other)
+    found = [(k, *welch(each, groups[k])) for k, each in _by_layer(one).items() if k in groups]
     return _largest(found, part, _both(one, other))
 
 
@@ -135,7 +147,7 @@ def extreme(values: pd.DataFrame, which: Literal["least", "largest"], part: str 
 
     As in `largest`, choosing the layer makes it come out too extreme rather than not extreme enough.
     """
-    found = [(int(k), *over_seeds(rows["value"])) for k, rows in values.groupby("k")]
+    found = [(k, *over_seeds(each)) for k, each in _by_layer(values).items()]
     missing = next((k for k, mean, _, _ in found if math.isnan(mean)), None)
     if not found or missing is not None:
         return _unknown(missing, part)
@@ -176,6 +188,10 @@ def slope_over_seeds(row: pd.Series, part: str = "", *, beside_theory: bool = Tr
     low, high = (float(row["low"]), float(row["high"])) if seeds > 2 else (math.nan, math.nan)
     note = f"layers {row['layers']}" + (f"; exact theory: {row['exact']:.2f}" if beside_theory else "")
     return Estimate(float(row["slope"]), low, high, None, part, f"over {seeds} seeds", note)
+
+
+def _by_layer(values: pd.DataFrame) -> dict[int, pd.Series]:
+    return {int(rows["k"].iloc[0]): rows["value"] for _, rows in values.groupby("k")}
 
 
 def _moments(values: Values) -> tuple[float, float, int]:

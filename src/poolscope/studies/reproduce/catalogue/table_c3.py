@@ -1,4 +1,4 @@
-"""Table C3: mean filters of simple CNNs on task 2 (F = 2, stride 2), before and after training, beside the published."""
+"""Table C3: mean filters of simple CNNs on task 2 (F = 2, stride 2), before and after training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from poolscope.studies.reproduce.catalogue.mean_filters import (
 )
 from poolscope.studies.reproduce.catalogue.networks import SIMPLE_NETWORKS, SimpleNetworks
 from poolscope.studies.reproduce.catalogue.published_filters import C3_INITIAL, C3_TRAINED
-from poolscope.studies.reproduce.catalogue.simple_runs import how_training_ended, runs_of, tables_of
+from poolscope.studies.reproduce.catalogue.simple_runs import Which, how_training_ended, runs_of, tables_of, unmeasured
 from poolscope.studies.reproduce.claim import Estimate
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import Sources, Study, Tables
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _POSITIVE = 7  # layers whose mean filters are claimed to be positive
 _HOMOGENEOUS = 4  # layers in which they are claimed to be homogeneous
+
+_NEEDS: dict[str, tuple[Which, ...]] = {
+    "positive-filters-task2": ("task2",), "homogeneous-filters-task2": ("task2",),
+}  # fmt: skip
 
 
 def _runs(settings: SimpleNetworks, sources: Sources) -> dict[str, Job]:
@@ -49,7 +53,7 @@ def _panels(tables: Tables) -> list[Panel]:
 
 def _estimates(tables: Tables) -> dict[str, list[Estimate]]:
     if "filters" not in tables:
-        return {}
+        return unmeasured(tables, _NEEDS)
     filters = tables["filters"]
     return {
         "positive-filters-task2": [positive(filters, _POSITIVE)],
@@ -68,8 +72,9 @@ STUDY = Study(
     name="tableC3",
     title="Mean filters on task 2",
     source="Table C3",
-    shows="The filters of simple CNNs on task 2 (F = 2, stride 2) averaged over channels, before and after training, beside the "
-    "numbers that the paper prints. Training makes them positive and nearly homogeneous, which is pooling of space.",
+    shows="The filters of simple CNNs on task 2 (F = 2, stride 2) averaged over channels, before and after "
+    "training, beside the numbers that the paper prints. Training makes them positive and nearly "
+    "homogeneous, which is pooling of space.",
     scales=SIMPLE_NETWORKS,
     runs=_runs,
     tables=_tables,

@@ -1,0 +1,59 @@
+"""The whole paper at smoke scale, by the command itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from poolscope.studies.reproduce.catalogue import names_of_all
+from poolscope.studies.reproduce.claims import CLAIMS
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    places = ["--store", str(folder / "store"), "--out", str(folder / "out")]
+    return subprocess.run(
+        [sys.executable, "-m", "poolscope", "reproduce", *words, "--scale", "smoke", *places],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_everything_that_needs_no_download_runs_is_judged_and_shown(tmp_path: Path) -> None:
+    done = command(tmp_path, "--cores", "2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    claims = pd.read_csv(tmp_path / "out" / "claims.csv")
+    assert set(claims["claim"]) == {claim.identifier for claim in CLAIMS}
+    assert set(claims["verdict"]) <= {"reproduced", "not reproduced", "inconclusive", "not run"}
+    report = tmp_path / "out" / "report"
+    index = (report / "index.html").read_text()
+    for name in names_of_all():
+        assert name in index
+        assert (report / name / "index.html").is_file() or name == "figC6"
+    assert "image-net.org" in done.stdout  # what is missing, and where it comes from
+    assert set(claims.loc[claims["study"] == "figC6", "verdict"]) == {"not run"}
+    # Facts of the paper that hold at any scale, and two that its text gets wrong.
+    verdicts = claims.groupby("claim")["verdict"].unique().map(list)
+    assert verdicts["orbit-pools"] == ["reproduced"] == verdicts["A-grows-as-F-to-k"]
+    assert verdicts["two-channels-pool"] == ["not reproduced"] == verdicts["gaussian-profile"]
+    again = command(tmp_path, "--dry-run")
+    assert again.returncode == 0
+    assert "0 runs, about" in again.stdout
+
+
+def test_bad_words_are_refused_before_any_work(tmp_path: Path) -> None:
+    for words, said in (
+        (["fig77"], "did you mean fig7?"),
+        (["fig7", "--set", "fig7.wide=3"], "(did you mean width?)"),
+        (["fig7", "--set", "width=3"], "--set must be like fig7.width=256"),
+        (["fig7", "--set", "fig3.width=0.5"], "--set must change one of the studies asked for, fig7; got fig3"),
+        (["fig7", "--device", "tpu"], "--device must be cpu or cuda; got 'tpu'"),
+    ):
+        refused = command(tmp_path, *words)
+        assert refused.returncode == 2, refused.stdout
+        assert said in " ".join(refused.stderr.split())
+    assert not (tmp_path / "out").exists()
