@@ -52,7 +52,7 @@ lint: $(STAMP)  ## ruff, mypy, and the direction of imports
 docs: $(STAMP)  ## the documentation as pages, into site/
 	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[docs]"
 	$(BIN)/python docs/make_claims.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove caches, builds and the demo's report; .venv stays
 	rm -rf demo-report site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info src/*.egg-info

@@ -35,9 +35,8 @@ def test_channels_are_rotations_of_one_filter_on_a_torus() -> None:
             w = filters[0].clone()
             for _ in range(turns):  # a quarter turn: the last column, from the top, becomes the first row
                 w = torch.stack([w[:, 2 - number] for number in range(3)])
-            response = sum(
-                w[i, j] * image[0, (row + i - 1) % 4, (column + j - 1) % 4] for i, j in itertools.product(range(3), repeat=2)
-            )
+            near = [image[0, (row + i - 1) % 4, (column + j - 1) % 4] for i in range(3) for j in range(3)]
+            response = sum(tap * value for tap, value in zip(w.flatten(), near, strict=True))
             slow[row, column] += (max(response, torch.tensor(0.0)) if relu else response) / channels
         found = pooled(image, filters, channels, "ReLU" if relu else "linear")
         torch.testing.assert_close(found[0], slow, rtol=1e-13, atol=1e-14)
@@ -84,7 +83,8 @@ def test_figure_2_judges_orbits_and_two_channels() -> None:
     values = torch.arange(9.0, dtype=torch.float64).view(1, 3, 3)
     assert figure2.windows(values)[0].tolist() == [[2, 3], [5, 6]]
     assert figure2.variation(values) == pytest.approx(((6 * 1 + 6 * 9) / 12, 204 / 9))
-    assert [panel.figure() and panel.name for panel in figure2.STUDY.panels(tables)] == ["spatial", "responses", "change"]
+    panels = figure2.STUDY.panels(tables)
+    assert [panel.figure() and panel.name for panel in panels] == ["spatial", "responses", "change"]
 
 
 def test_without_scikit_learn_figure_2_has_white_noise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def test_without_scikit_learn_figure_2_has_white_noise(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("task", "pixels", "inside"),
     [
-        (ScaleDetection(task=1, dim=1, length=16, scale=5, gap=2), 2, False),
-        (ScaleDetection(task=1, dim=2, length=5, scale=3, gap=1), 1, False),
+        (ScaleDetection(task=1, dim=1, length=16, scale=5, gap=2.0), 2, False),
+        (ScaleDetection(task=1, dim=2, length=5, scale=3, gap=1.0), 1, False),
         (ScaleDetection(task=2, dim=1, length=12, scale=4), 1, False),
         (ScaleDetection(task=2, dim=2, length=6, scale=3), 2, False),
         (ScaleDetection(task=2, dim=2, length=6, scale=3), 2, True),
@@ -134,7 +134,7 @@ def test_changed_labels_are_those_of_loops(task: ScaleDetection, pixels: int, in
 
 
 def test_moves_shorter_than_the_gap_change_labels() -> None:
-    task = ScaleDetection(task=1, dim=1, length=32, scale=11, gap=4)
+    task = ScaleDetection(task=1, dim=1, length=32, scale=11, gap=4.0)
     shares = [figure5.changed_labels(task, pixels)["changed"] for pixels in (1, 2, 3)]
     assert shares == pytest.approx([0, 2 / 21, 4 / 21])  # erratum 5: 0 %, 9.5 %, 19.0 %
     with pytest.raises(ValueError, match="task 1 has no patches"):
@@ -142,10 +142,10 @@ def test_moves_shorter_than_the_gap_change_labels() -> None:
 
 
 def test_figure_5_shows_inputs_and_judges(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {
-        name: figure5._TASKS[name].replace("length=32,scale=14", "length=9,scale=5").replace("length=32,scale=8", "length=8,scale=4")
-        for name in figure5._TASKS
-    }  # fmt: skip
+    small = figure5._TASKS | {
+        "task1-square": "scale-detection:task=1,dim=2,length=9,scale=5,gap=2",
+        "task2-square": "scale-detection:task=2,dim=2,length=8,scale=4",
+    }
     monkeypatch.setattr(figure5, "_TASKS", small)
     tables = figure5.STUDY.tables(figure5.Figure5(examples=2), {})
     found = figure5.STUDY.estimates(tables)
@@ -240,7 +240,8 @@ def _made_up_run(folder: Path) -> SimpleNamespace:
         "best_test_error": 0.0 if on_task else error,
         "last_test_error": error if on_task else 1.0,
     }
-    return SimpleNamespace(configuration=SimpleNamespace(seed=int(seed)), outcome=outcome, sensitivity=pd.DataFrame(rows))
+    configuration = SimpleNamespace(seed=int(seed))
+    return SimpleNamespace(configuration=configuration, outcome=outcome, sensitivity=pd.DataFrame(rows))
 
 
 def test_c1_takes_the_network_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def learned(
     """
     after = logarithms(_chosen(trained, displacement), ["error", "R"])
     before = logarithms(_chosen(initial, displacement), ["R"])
-    points = after.join(before, rsuffix="_before", how="inner")
+    points = after.join(before.add_suffix("_before"), how="inner")
 
     def difference(each: np.ndarray) -> np.ndarray:
         return np.asarray(pearson(each[..., 0], each[..., 1]) - pearson(each[..., 0], each[..., 2]))
@@ -92,7 +92,7 @@ def rank_correlation(one: pd.DataFrame, other: pd.DataFrame, part: str = "") -> 
             a network and seed, one for each displacement, the error is the same in all.
         part: of the claim.
     """
-    points = logarithms(one, ["error"]).join(logarithms(other, ["error"]), rsuffix="_other", how="inner")
+    points = logarithms(one, ["error"]).join(logarithms(other, ["error"]).add_suffix("_other"), how="inner")
 
     def by_rank(each: np.ndarray) -> np.ndarray:
         ranks: np.ndarray = rankdata(each, axis=-2)
