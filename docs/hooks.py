@@ -1,4 +1,4 @@
-"""What mkdocs does beside its own: examples are pages' neighbours, so that links to them work here as in the repository."""
+"""What the site needs beside mkdocs' own: examples stand beside the pages, so that links work as in the repository."""
 
 from __future__ import annotations
 
@@ -21,5 +21,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links to ``../examples/`` at the copies."""
+    """Point links to ``../examples/`` at the copies; a page that has its tab for itself needs no list of pages."""
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]
     return markdown.replace("](../examples/", "](examples/")

@@ -8,6 +8,7 @@ from poolscope.report.figures import panels
 from poolscope.report.page import Section, write_page
 from poolscope.report.panel import Panel, save_panels
 from poolscope.report.phase import plot_cuts, plot_phases
+from poolscope.report.phase_diagram import plot_amplitude_maps, plot_phase_diagram
 from poolscope.report.pictures import plot_deformations, plot_perturbed
 from poolscope.report.scaling import plot_noisy_errors, plot_pileup, plot_scaling
 from poolscope.report.spectra import plot_frequency, plot_spectra, plot_spectrum
@@ -23,6 +24,7 @@ __all__ = [
     "Table",
     "house_style",
     "panels",
+    "plot_amplitude_maps",
     "plot_amplitudes",
     "plot_architectures",
     "plot_cuts",
@@ -35,6 +37,7 @@ __all__ = [
     "plot_parts",
     "plot_parts_at_output",
     "plot_perturbed",
+    "plot_phase_diagram",
     "plot_phases",
     "plot_pileup",
     "plot_quantity",

@@ -63,6 +63,8 @@ def plot_phase_diagram(
             places[number].set_title(title, loc="left")
             if number == 0:
                 places[number].set_ylabel("cutoff: highest mode of the deformation")
+            else:
+                places[number].tick_params(labelleft=False)
         if shown is not None:
             ticks = [1 / 4, 1 / 3, 1 / 2, 1 / 1.4, 1, 1.4, 2, 3, 4]
             bar = ax.figure.colorbar(
@@ -70,7 +72,7 @@ def plot_phase_diagram(
             )
             bar.ax.set_xticklabels(["1/4", "1/3", "1/2", "1/1.4", "1", "1.4", "2", "3", "4"])
             bar.set_label("◂  training lowers R          R trained / R initial          training raises R  ▸")
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
         plot_cuts(cut, marked=[displacement for displacement, _ in marked], ax=places[-1])
         places[-1].legend(loc="best", handlelength=2.4)  # below, it would take the maps' height
         cutoffs = sorted({cutoff for _, cutoff in marked})
@@ -102,7 +104,6 @@ def plot_amplitude_maps(outputs: Mapping[str, pd.DataFrame], *, ax: Axes | None 
                 high = max(high, 1 / low, 1.1)
                 low = 1 / high
             levels = np.geomspace(low, max(high, low * 1.1), 25)
-            shown = None
             for column, (title, rows) in enumerate(outputs.items()):
                 place = places[row][column]
                 x, y, grid = _grid(rows, quantity)
@@ -115,11 +116,14 @@ def plot_amplitude_maps(outputs: Mapping[str, pd.DataFrame], *, ax: Axes | None 
                     place.set_title(title, loc="left", fontsize=10)
                 if column == 0:
                     place.set_ylabel("cutoff")
-            bar = ax.figure.colorbar(shown, ax=places[row], pad=0.02, aspect=14, ticks=log_ticks(low, float(levels[-1])))
-            bar.ax.set_yticklabels([f"{tick:g}" for tick in log_ticks(low, float(levels[-1]))])
+                else:
+                    place.tick_params(labelleft=False)
+            ticks = log_ticks(low, float(levels[-1]))
+            bar = ax.figure.colorbar(shown, ax=places[row], pad=0.02, aspect=14, ticks=ticks)
+            bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
             bar.ax.minorticks_off()
             bar.set_label(words)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
     return ax
 
 

@@ -85,7 +85,7 @@ def _panels(tables: Tables) -> list[Panel]:
         panels.append(
             Panel(
                 f"{name}-{quantity}-{displacement:g}px",
-                f"{quantity} along {_words_of(name)} at {displacement:g} px (true rms; cutoff 3). One training seed; "
+                f"{quantity} along {_words_of(name, tables["outcomes"])} at {displacement:g} px (true rms; cutoff 3). One training seed; "
                 f"bands: 95 % over {int(own['images'].iloc[0])} test images.",
                 (4.8, 4.4),
                 lambda ax, own=own, quantity=quantity: plot_quantity(own, quantity, ax=ax),  # type: ignore[misc]
@@ -94,13 +94,15 @@ def _panels(tables: Tables) -> list[Panel]:
     return panels
 
 
-def _words_of(name: str) -> str:
+def _words_of(name: str, table: pd.DataFrame) -> str:
     shuffled = "dashed: with shuffled channels, thin lines each shuffle"
+    width = float(table.loc[table["network"].isin(_PAIR if name == "pair" else (_MAIN,)), "width"].iloc[0])
+    wide = "the published width" if width == 1 else f"{width:g} times the published width"
     if name == "pair":
-        return f"VGG11 without and with batch norm, the narrow pair (solid: trained; {shuffled}),"
+        return f"VGG11 without and with batch norm, of {wide} (solid: trained; {shuffled}),"
     return (
-        f"VGG11 with batch norm (solid: trained; {shuffled}; dotted: before training, its batch norms in running "
-        "statistics, or in those of each batch, as the authors have it)"
+        f"VGG11 with batch norm, of {wide} (solid: trained; {shuffled}; dotted: before training, its batch norms in "
+        "running statistics; long dashes: before training, in those of each batch, as the authors have it)"
     )
 
 

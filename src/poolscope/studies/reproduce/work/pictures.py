@@ -71,7 +71,9 @@ def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(sources: Sources, *, displacement: Sequence[float], cutoff: int = 3, image: int = 15, seed: int = 0) -> Job:
+def pictures(
+    sources: Sources, *, displacement: Sequence[float], cutoff: int = 3, image: int = 15, seed: int = 0
+) -> Job:
     """Return the job that deforms a test image, and adds noise to it.
 
     ``pictures.safetensors`` holds ``image`` ``[C, H, W]``, ``deformed`` and ``noisy``
