@@ -74,7 +74,7 @@ def test_links_lead_somewhere(page):
             continue
         name, _, anchor = target.partition("#")
         place = (page.parent / name).resolve() if name else page
-        assert place.is_file(), f"{page.name} links to {target}, which is not there"
+        assert place.exists(), f"{page.name} links to {target}, which is not there"
         assert not anchor or anchor in anchors(place), f"{page.name} links to {target}; {place.name} has no such heading"
 
 
