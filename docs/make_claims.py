@@ -29,9 +29,9 @@ Where the paper gives a sign, the range is that sign; where it gives an exponent
 the tolerance is argued for.
 
 ```sh
-poolscope reproduce --list                            # studies, their settings and their claims
-poolscope reproduce --scale laptop                    # runs, draws and judges them: claims.csv and a page
-poolscope reproduce fig7 tableC2 --scale laptop       # some of them
+poolscope reproduce --list                          # studies, their settings and their claims
+poolscope reproduce --scale laptop                  # runs, draws and judges: claims.csv and a page
+poolscope reproduce fig7 tableC2 --scale laptop     # some of them
 ```
 
 | verdict | the number's 95 % interval |

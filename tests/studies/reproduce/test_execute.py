@@ -202,13 +202,13 @@ def slow_web() -> list[Job]:
     return web(pause=0.03)
 
 
-def stopped_in_the_middle(runner: int, folder: Path) -> None:
-    """Stop a runner and its jobs at a moment at which some have begun and not ended, however busy the machine is."""
+def stopped_in_the_middle(runner: int, folder: Path, before: dict[str, int]) -> None:
+    """Stop a runner and its jobs when it has begun some that are not done, however busy the machine is."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         os.killpg(runner, signal.SIGSTOP)
-        ended = attempts(folder, "ended")
-        if any(not ended[key] for key in attempts(folder)):
+        begun = [key for key, number in attempts(folder).items() if number > before.get(key, 0)]
+        if any(not (folder / "runs" / key / "done.json").exists() for key in begun):
             return
         os.killpg(runner, signal.SIGCONT)
         time.sleep(0.002)
@@ -219,9 +219,10 @@ def test_a_runner_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Pa
     whole, folder, chance = tmp_path / "whole", tmp_path / "killed", random.Random(0)
     assert not all_of(slow_web(), whole)
     for _ in range(5):
+        before = attempts(folder)
         child = in_child(lambda: all_of(slow_web(), folder))
-        time.sleep(chance.uniform(0.0, 0.14))
-        stopped_in_the_middle(child, folder)
+        time.sleep(chance.uniform(0.0, 0.1))
+        stopped_in_the_middle(child, folder, before)
         os.killpg(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert not all_of(slow_web(), folder)

@@ -12,6 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from helpers import seeded
+from poolscope.report import plot_architectures
 from poolscope.studies.reproduce.catalogue import figure2, figure5, figure_c1, figure_c2, table_c1
 from poolscope.studies.reproduce.catalogue.networks import (
     IMAGE_NETWORKS,
@@ -299,3 +300,13 @@ def test_c2_leaves_dead_networks_out() -> None:
     (found,) = figure_c2.STUDY.estimates(tables)["shuffling-nothing-on-the-task"]
     assert (found.part, found.value, found.displacement) == ("vgg11, seed 1", 0.4, None)
     assert "vgg11 (seed 0) is left out" in figure_c2.STUDY.words(tables)[0]
+
+
+def test_more_networks_than_colours_can_be_told_apart() -> None:
+    rows = pd.DataFrame({"model": [f"net{n}" for n in range(13)], "error": 0.1, "R": 1.0, "number": range(13)})
+    for ax in (
+        plot_architectures(rows, "R"),
+        figure_c1.plot_both(rows.assign(images=0.1, task=0.2)),
+    ):
+        named = [line for line in ax.get_lines() if str(line.get_label()).startswith("net")]
+        assert len({(line.get_color(), line.get_marker()) for line in named}) == 13

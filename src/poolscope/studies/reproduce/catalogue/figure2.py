@@ -246,8 +246,8 @@ def plot_changes(changes: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 at, rows["change"], 0.88 * thick, yerr=reach, capsize=2, color=colours()[number], ecolor="0.5",
                 label=f"{images}, {activation}",
             )  # fmt: skip
-            for place, change in zip(at, rows["change"], strict=True):
-                ax.text(place, change + 0.05, f"{change:.2f}", ha="center", va="bottom", fontsize=8, rotation=90)
+            for place, change, high in zip(at, rows["change"], rows["high"], strict=True):
+                ax.text(place, high + 0.05, f"{change:.2f}", ha="center", va="bottom", fontsize=8, rotation=90)
         ax.set_xticks(range(len(CHANNELS)), ["w alone", "w and its rotation", "all four rotations"])
         ax.set_ylim(0, 1.25 * float(changes["high"].max()))
         ax.grid(False, axis="x")

@@ -82,11 +82,12 @@ def _panels(tables: Tables) -> list[Panel]:
         own = table[np.isclose(table["displacement"], displacement)]
         if own.empty:
             continue
+        words = _words_of(name, tables["outcomes"])
         panels.append(
             Panel(
                 f"{name}-{quantity}-{displacement:g}px",
-                f"{quantity} along {_words_of(name, tables["outcomes"])} at {displacement:g} px (true rms; cutoff 3). One training seed; "
-                f"bands: 95 % over {int(own['images'].iloc[0])} test images.",
+                f"{quantity} along {words} at {displacement:g} px (true rms; cutoff 3). One training seed; bands: 95 % "
+                f"over {int(own['images'].iloc[0])} test images.",
                 (4.8, 4.4),
                 lambda ax, own=own, quantity=quantity: plot_quantity(own, quantity, ax=ax),  # type: ignore[misc]
             )
