@@ -6,7 +6,7 @@ python docs/make_claims.py
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ judged at the published displacement, {PUBLISHED} pixels rms, and at half and tw
 ({", ".join(map(str, AMPLITUDES))}). Where the paper itself errs, "not reproduced" is the right answer, and the
 [erratum](errata.md) is named.
 """
+_MARKS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": "–"}
 _NOT_YET = "No results are stored beside this page yet; the tables have no verdicts."
 
 
@@ -115,7 +116,7 @@ def _section(claim: Claim, entry: Mapping[str, Any] | None) -> list[str]:
     lines = [f"### {claim.identifier}", "", f"*{_plain(claim.sentence)}* ({_plain(claim.source)})", ""]
     lines.append(f"- judged by: {_plain(claim.quantity)}")
     lines.append(f"- expected: **{_plain(claim.expected)}**; {_plain(claim.why)}")
-    if claim.about_R:
+    if claim.about_R and entry is None:
         lines.append(f"- at {', '.join(map(str, AMPLITUDES))} px")
     if claim.erratum:
         lines.append(f"- {_linked(claim.erratum)}")
@@ -123,27 +124,30 @@ def _section(claim: Claim, entry: Mapping[str, Any] | None) -> list[str]:
         return lines
     lines.append(f"- **{_short(entry)}**")
     lines += [f"- note: {_plain(reason)}" for reason in entry["reasons"] if reason != claim.erratum]
-    if entry["rows"]:
-        lines += [
-            "",
-            "| displacement | part | value | low | high | interval | verdict |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for row in entry["rows"]:
-            numbers = {name: row[name]["text"] for name in ("displacement", "value", "low", "high")}
-            cells = [numbers["displacement"], row["part"], numbers["value"], numbers["low"], numbers["high"]]
-            lines.append(f"| {' | '.join(_plain(str(cell)) for cell in [*cells, row['interval'], row['verdict']])} |")
-    return lines
+    return [*lines, "", *_rows(entry["rows"])] if entry["rows"] else lines
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return all that was measured as a table, without columns in which there is nothing."""
+    columns = ["displacement", "part", "value", "low", "high", "interval", "verdict"]
+    cells = [
+        [str(row[name]["text"] if isinstance(row[name], Mapping) else row[name]) for name in columns] for row in rows
+    ]
+    kept = [place for place, name in enumerate(columns) if any(row[place] not in ("", "–") for row in cells)]
+    table = [[columns[place] for place in kept], ["---"] * len(kept)]
+    table += [[_plain(row[place]) for place in kept] for row in cells]
+    return [f"| {' | '.join(row)} |" for row in table]
 
 
 def _short(entry: Mapping[str, Any] | None) -> str:
     """Return the verdict; where it depends on the displacement, at half and twice the published one too."""
     if entry is None:
-        return "not run"
+        return f"{_MARKS['not run']} not run"
     verdicts = [verdict for _, _, verdict in entry["marks"]]
+    words = f"{_MARKS[entry['verdict']]} {entry['verdict']}"
     if not verdicts or set(verdicts) == {entry["verdict"]}:
-        return str(entry["verdict"])
-    return f"{entry['verdict']} (half: {verdicts[0]}; twice: {verdicts[2]})"
+        return words
+    return f"{words} (half: {verdicts[0]}; twice: {verdicts[2]})"
 
 
 def _measured(entry: Mapping[str, Any] | None) -> str:

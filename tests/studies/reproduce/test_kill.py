@@ -47,7 +47,7 @@ def test_killed_five_times_the_tables_are_the_same(
     runner.start("fig7", tmp_path)
     assert runner.ended() == 0
     assert set(attempts(tmp_path, "ended").values()) == {1}, "none twice"
-    assert sum(number > 1 for number in attempts(tmp_path).values()) >= 2, "some had been interrupted"
+    assert any(number > 1 for number in attempts(tmp_path).values()), "some had been interrupted"
     same_tables(tmp_path, whole)
     with capsys.disabled():
         print(f"\nundisturbed {seconds:.0f} s, killed five times {time.monotonic() - began:.0f} s; attempts: "

@@ -107,12 +107,16 @@ def test_distances_pair_the_same_networks() -> None:
 
 
 def sensitivity(model: str, factors: dict[str, list[float]], **curves: dict[str, float]) -> pd.DataFrame:
-    """D = 1 / k, G = k of every network under both noises, times ``factors`` by seed, or ``curves`` by variant."""
+    """D = 1 / k, G = k of every network under both noises, times ``factors`` by seed and ``curves`` by variant.
+
+    Of curves, G_power is a further power of k.
+    """
     rows = []
     for variant, noise in itertools.product(("trained", "mean_channel"), ("rectified", "plain")):
         for seed, k in itertools.product(range(len(factors["D"])), LAYERS):
             row = {"D": factors["D"][seed] / k, "G": factors["G"][seed] * k}
-            row = {name: value * curves.get(f"{variant}_{noise}", {}).get(name, 1.0) for name, value in row.items()}
+            curve = curves.get(f"{variant}_{noise}", {})
+            row = {name: value * curve.get(name, 1) * k ** curve.get(f"{name}_power", 0) for name, value in row.items()}
             keys = {"model": model, "variant": variant, "noise": noise, "seed": seed, "k": k, "A": float(k)}
             rows.append({**keys, **row, "R": row["D"] / row["G"]})
     return pd.DataFrame(rows)
@@ -170,6 +174,7 @@ def test_figure_7_judges_laws_theory_mean_channel_width_and_errors() -> None:
         assert verdict(name, good[name]) == "reproduced"
     assert good["D-task1-law"][0].value == -2.0
     assert "-1.84" in good["D-task1-law"][0].note
+    assert [each.value for each in good["flat-initialisation"]] == [0, 0, 0, 0]
     assert "-1.84" not in good["flat-initialisation"][0].note  # theory is not about initial networks
     for name, change in (("D-exact", {"D": 1.4}), ("no-width", {"width": 1.2}), ("zero-error", {"error": 0.01})):
         assert verdict(name, judge(figure7_tables(**change))[name]) == "not reproduced"
@@ -203,8 +208,9 @@ def test_figure_b1_sets_the_middle_layers_against_the_others() -> None:
 
 
 def test_figure_b2_compares_under_the_noise_that_the_claim_names() -> None:
-    # Rectified noise into ReLU gives three times the G; the mean channel of tanh is half as sensitive to noise.
-    relu = sensitivity("relu", UNIT, trained_rectified={"G": 3.0}, mean_channel_rectified={"G": 3.0})
+    # Rectified noise into ReLU gives G = 3 k² for k; the mean channel of tanh is half as sensitive to noise.
+    rectified = {"G": 3.0, "G_power": 1.0}
+    relu = sensitivity("relu", UNIT, trained_rectified=rectified, mean_channel_rectified=rectified)
     tanh = sensitivity(
         "tanh",
         {"D": [1.49, 1.5, 1.51], "G": [0.59, 0.6, 0.61]},
@@ -215,13 +221,15 @@ def test_figure_b2_compares_under_the_noise_that_the_claim_names() -> None:
     found = find("figB2").estimates(tables)
     number = {name: each[0].value for name, each in found.items()}
     assert number["tanh-less-G"] == pytest.approx(math.log(0.6), abs=1e-3)
-    assert f"as published: {math.log(0.2):.2f}" in found["tanh-less-G"][0].note
+    assert f"as published: {math.log(0.2) - math.log(math.factorial(7)) / 7:.2f}" in found["tanh-less-G"][0].note
     assert number["tanh-D-departs"] == pytest.approx(math.log(1.5), abs=1e-4)
     assert number["tanh-same-D-first"] == pytest.approx(math.log(1.5), abs=1e-3)
     gaps = {each.part: each.value for each in found["tanh-mean-channel-gap"]}
     assert gaps == pytest.approx({"D": 0.0, "G": math.log(2)}, abs=1e-9)
-    assert number["tanh-smaller-fall"] == pytest.approx(0, abs=1e-9)  # R falls as 1 / k² in both
-    for name in ("tanh-less-G", "tanh-D-departs"):
+    assert number["tanh-smaller-fall"] == pytest.approx(math.log(7))  # R falls as 1 / k², ReLU's as 1 / k³
+    assert "with plain noise for both: " in found["tanh-smaller-fall"][0].note
+    assert float(found["tanh-smaller-fall"][0].note.split()[-1]) == 0
+    for name in ("tanh-less-G", "tanh-D-departs", "tanh-smaller-fall"):
         assert verdict(name, found[name]) == "reproduced"
     assert verdict("tanh-same-D-first", found["tanh-same-D-first"]) == "not reproduced"
     tables["tanh_sensitivity"] = sensitivity("tanh", {"D": [0.5, 0.5, 0.5], "G": [0.99, 1.0, 1.01]})

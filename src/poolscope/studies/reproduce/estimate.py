@@ -17,8 +17,8 @@ from poolscope.training.simple.experiment import Experiment
 # Seconds on one core of the machine of `machine_speed`, fitted (least squares of the ratio) to 80 finished trainings
 # and 9 measurements at the scales smoke and laptop, and to 50 measurements of their networks. Of the 63 runs at laptop
 # scale all then come out between 0.45 and 2.2 times what they took, and their sum (100 minutes) between 1.0 and 1.1.
-_UNKNOWN = 30.0  # a kind of work that is none of these; a guess, like the next
-_OTHERS = {"pictures": 5.0, "pretrained": 600.0}
+_UNKNOWN = 30.0  # a kind of work that is none of these; a guess
+_OTHERS = {"pictures": 0.3, "pretrained": 600.0}
 _START = 0.6  # of a training: its data, its network, a rehearsal
 _PRODUCT = 2.7e-11  # a multiply-add forward
 _NUMBER = 1.1e-9  # a number that a layer puts out, forward
