@@ -23,6 +23,10 @@ _RECIPES: dict[str, dict[str, str]] = {
 }
 
 
+#: Times the epochs for networks whose epochs cost least: all trainings then take at most about the same time.
+_LIGHT = {"fullconn": 4, "lenet": 2, "alexnet": 2}
+
+
 class ImageNetworks(Settings):
     """Networks trained on CIFAR-10, as the paper's figures 1, 3, 4, C3, C4, C5 and C7 have them.
 
@@ -33,7 +37,7 @@ class ImageNetworks(Settings):
         narrow: the same for ResNets, which cost most.
         seeds: one independent run each.
         train_images: learn from so many, or all.
-        epochs: of the recipe, unless it is the paper's; fully connected ones, which are cheap, get twice as many.
+        epochs: of the recipe, unless it is the paper's; networks that cost less get more, as `_LIGHT` says.
         measured: test images for D, G, R.
         validation: training images to choose the epoch by, or "test", as the authors do.
     """
@@ -55,8 +59,8 @@ IMAGE_NETWORKS: dict[Scale, dict[str, Any]] = {
         "train_images": 300, "epochs": 2, "measured": 50, "validation": 100,
     },
     "laptop": {
-        "networks": ("fullconn2", "fullconn6", "lenet", "alexnet", "vgg11_bn", "resnet18"),
-        "width": 0.25, "narrow": 0.125, "seeds": (0, 1), "train_images": 8000, "epochs": 6, "measured": 500,
+        "networks": ("fullconn2", "fullconn4", "fullconn6", "lenet", "alexnet", "vgg11", "vgg11_bn", "resnet18"),
+        "width": 0.25, "narrow": 0.125, "seeds": (0, 1), "train_images": 16000, "epochs": 5, "measured": 500,
         "validation": 2000,
     },
     "paper": {
@@ -87,7 +91,7 @@ def image_network(
     settings = settings.model_copy(update=changes)
     connected, deep = name.startswith("fullconn"), name.startswith(("resnet", "efficientnet"))
     kind = "connected" if connected else "plain" if name in ("alexnet", "vgg11", "vgg16", "vgg19") else "images"
-    epochs = settings.epochs * (2 if connected and settings.budget == "laptop" else 1)
+    epochs = settings.epochs * next((times for light, times in _LIGHT.items() if name.startswith(light)), 1)
     options: dict[str, Any] = {}
     if not connected and name != "lenet":
         width = settings.narrow if deep else settings.width
@@ -185,7 +189,7 @@ class SimpleNetworks(Settings):
 
     Attributes:
         budget: whose experiments: "laptop" or "paper".
-        width: channels.
+        width: channels on task 1.
         seeds: of task 1 with ReLU and of task 2.
         tanh_seeds: of tanh on task 1, which takes longest.
         twice: seeds of task 1 with twice the channels; 0 for none.
@@ -193,6 +197,7 @@ class SimpleNetworks(Settings):
         multiple: M of ReLU on task 1, times the interpolation time.
         tanh_multiple: M of tanh.
         task2_multiple: M of task 2.
+        task2_width: channels on task 2.
         task2_length: L of task 2, a power of 2; ξ is a quarter of it, and the last layer has one pixel.
         task2_pairs: to learn from.
         most_epochs: training ends there in any case.
@@ -207,6 +212,7 @@ class SimpleNetworks(Settings):
     multiple: float = Field(gt=0)
     tanh_multiple: float = Field(gt=0)
     task2_multiple: float = Field(gt=0)
+    task2_width: int = Field(ge=1)
     task2_length: int = Field(default=128, ge=8)
     task2_pairs: int = Field(default=1024, ge=8)
     most_epochs: int = Field(default=600_000, ge=1)
@@ -215,15 +221,15 @@ class SimpleNetworks(Settings):
 SIMPLE_NETWORKS: dict[Scale, SimpleNetworks] = {
     "smoke": SimpleNetworks(
         width=16, seeds=2, tanh_seeds=1, twice=1, swish_seeds=1, multiple=1.5, tanh_multiple=1.0, task2_multiple=1.5,
-        task2_length=32, task2_pairs=128, most_epochs=1200,
+        task2_width=16, task2_length=32, task2_pairs=128, most_epochs=1200,
     ),
     "laptop": SimpleNetworks(
-        width=32, seeds=4, tanh_seeds=3, twice=2, swish_seeds=2, multiple=150.0, tanh_multiple=20.0,
-        task2_multiple=25.0,
+        width=64, seeds=4, tanh_seeds=3, twice=2, swish_seeds=2, multiple=150.0, tanh_multiple=20.0,
+        task2_multiple=25.0, task2_width=32,
     ),
     "paper": SimpleNetworks(
         budget="paper", width=1000, seeds=4, tanh_seeds=4, twice=0, swish_seeds=0, multiple=500.0, tanh_multiple=200.0,
-        task2_multiple=500.0,
+        task2_multiple=500.0, task2_width=1000,
     ),
 }  # fmt: skip
 
@@ -252,6 +258,7 @@ def simple_networks(
         length, pairs = settings.task2_length, settings.task2_pairs
         changes["task"] = f"scale-detection:task=2,dim=1,length={length},scale={length // 4},train={pairs}"
         changes["depth"] = length.bit_length() - 1
+        changes["channels"] = settings.task2_width
     budget = "laptop" if which == "swish" else settings.budget
     networks = simple(
         f"{experiments[which]}-{budget}", sources, seeds=range(seeds.get(which, settings.seeds)), changes=changes
