@@ -92,6 +92,34 @@ def test_random_weights_download_no_backbone(monkeypatch: pytest.MonkeyPatch) ->
         load_model("torchvision:lraspp_mobilenet_v3_large", weights="DEFAULT")
 
 
+class _Leaves:
+    """Something whose unpickling leaves a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (_touch, (str(self.path),))
+
+
+def _touch(path: str) -> None:
+    Path(path).touch()
+
+
+def test_pretrained_weights_are_read_but_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    file.parent.mkdir(parents=True)
+    model = load_model("torchvision:squeezenet1_1", seed=1)
+    torch.save(model.state_dict(), file)
+    again = load_model("torchvision:squeezenet1_1", weights="IMAGENET1K_V1")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+    torch.save({**model.state_dict(), "more": _Leaves(tmp_path / "ran")}, file)
+    with pytest.raises(ValueError, match=r"numbers only, and reading .*squeezenet1_1-b8a52dc0.pth would run code"):
+        load_model("torchvision:squeezenet1_1", weights="IMAGENET1K_V1")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

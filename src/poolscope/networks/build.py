@@ -5,13 +5,16 @@ import difflib
 import importlib
 import inspect
 import operator
+import pickle
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from urllib.parse import urlparse
 
+import torch
 from torch import nn
 
 from poolscope._torchvision import import_timm, import_torchvision
@@ -105,6 +108,8 @@ def _build_torchvision(name: str, recipe: Recipe, pretrained: str | None) -> Bui
         arguments.setdefault("weights_backbone", None)  # else random weights would download a pretrained backbone
     if name in ("googlenet", "inception_v3") and weights is None:
         arguments.setdefault("init_weights", True)  # as their default, without the warning that it may change
+    if weights is not None:
+        _refuse_code(weights)
     model: nn.Module = models.get_model(name, weights=weights, **arguments)
     if recipe.in_channels is not None:
         _replace_stem(model, recipe.in_channels)
@@ -112,6 +117,19 @@ def _build_torchvision(name: str, recipe: Recipe, pretrained: str | None) -> Bui
     size = recipe.options.get("image_size")
     wanted = torchvision_preprocessing(transforms, channels=recipe.in_channels or 3, size=size)
     return Built(model, wanted, _without_pretrained(recipe, model, weights) if weights else recipe)
+
+
+def _refuse_code(weights: Any) -> None:
+    """Fetch the file of torchvision's weights and read it as numbers alone, for torchvision would run code in it.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+        raise ValueError(f"weights must be numbers only, and reading {file} would run code; remove it") from error
 
 
 def _without_pretrained(recipe: Recipe, model: nn.Module, weights: Any) -> Recipe:

@@ -83,16 +83,18 @@ def learned(
 
 
 def rank_correlation(one: pd.DataFrame, other: pd.DataFrame, part: str = "") -> Estimate:
-    """Return Spearman's correlation of the errors of the same networks in two tables.
+    """Return Spearman's correlation of the errors of the same networks, means over their seeds, in two tables.
 
-    Ranks are taken anew in each resample; equal errors share their mean rank.
+    Ranks are taken anew in each resample; equal errors share their mean rank, those of 0 too, which has a rank though
+    it has no logarithm.
 
     Args:
         one, other: ``model``, ``seed``, ``error``; networks that are in both count. Where a table has several rows for
             a network and seed, one for each displacement, the error is the same in all.
         part: of the claim.
     """
-    points = logarithms(one, ["error"]).join(logarithms(other, ["error"]).add_suffix("_other"), how="inner")
+    first, second = (each.dropna(subset="error").groupby("model")[["error"]].mean() for each in (one, other))
+    points = first.join(second.add_suffix("_other"), how="inner")
 
     def by_rank(each: np.ndarray) -> np.ndarray:
         ranks: np.ndarray = rankdata(each, axis=-2)
