@@ -67,7 +67,9 @@ def reproduce(
     device: Annotated[str, typer.Option(help="cpu or cuda; part of each run.")] = "cpu",
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another value of a study's setting: fig7.width=256; repeatable. See --list."),
+        typer.Option(
+            "--set", help="Another value of a setting: fig7.width=256, fig4.task.width=1; repeatable. See --list."
+        ),
     ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 and pretrained weights if absent.")
@@ -142,26 +144,43 @@ def _sources(images: str | None, scale: str, imagenet: str | None, device: str, 
 
 def _changes(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
     """Return the values of study.field=value, read as TOML, or as words where they are not."""
+    from pydantic import BaseModel
+
     from poolscope.studies.reproduce.catalogue import find
 
     found: dict[str, dict[str, Any]] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
-        study, dot, field = name.partition(".")
-        if not (equals and dot and field.isidentifier()):
+        study, *path = name.split(".")
+        if not (equals and path and all(field.isidentifier() for field in path)):
             raise ValueError(f"--set must be like fig7.width=256; got {pair!r}")
         known = find(study)
-        fields = list(type(known.scales["smoke"]).model_fields)
-        if field not in fields:
-            close = difflib.get_close_matches(field, fields, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"settings of {known.name} are {', '.join(fields)}; got {field!r}{hint}")
+        inner = found.setdefault(known.name, {})
+        settings: Any = known.scales["smoke"]
+        for depth, field in enumerate(path):
+            within = ".".join([known.name, *path[:depth]])
+            fields = list(type(settings).model_fields) if isinstance(settings, BaseModel) else []
+            if not fields:
+                raise ValueError(f"--set must end with {within}, which has no settings of its own; got {name!r}")
+            if field not in fields:
+                close = difflib.get_close_matches(field, fields, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                raise ValueError(f"settings of {within} are {', '.join(fields)}; got {field!r}{hint}")
+            settings = getattr(settings, field)
+            if depth < len(path) - 1:
+                inner = inner.setdefault(field, {})
+        if isinstance(settings, BaseModel):
+            raise ValueError(f"--set must name one of {name}'s own settings, such as {name}.{_first(settings)}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        found.setdefault(known.name, {})[field] = tuple(value) if isinstance(value, list) else value
+        inner[path[-1]] = tuple(value) if isinstance(value, list) else value
     return found
+
+
+def _first(settings: Any) -> str:
+    return str(next(iter(type(settings).model_fields)))
 
 
 def _dry_run(parts: list[Part], store: Path, cores: int | None) -> None:

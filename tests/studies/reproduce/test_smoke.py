@@ -10,8 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from poolscope._cli_reproduce import _changes
 from poolscope.studies.reproduce.catalogue import names_of_all
 from poolscope.studies.reproduce.claims import CLAIMS
+from poolscope.studies.reproduce.run import plan
+from poolscope.studies.reproduce.study import Sources
 from test_cli import run  # noqa: F401
 
 
@@ -47,11 +50,24 @@ def test_everything_that_needs_no_download_runs_is_judged_and_shown(tmp_path: Pa
     assert "0 runs, about" in again.stdout
 
 
+def test_a_setting_within_a_setting_changes_what_hangs_on_it_alone() -> None:
+    changes = _changes(["fig4.task.width=0.125", "fig4.task.epochs=2"])
+    before, after = (plan(["fig4"], "smoke", Sources("digits"), each)[0].jobs for each in (None, changes))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name].key != after[name].key}
+    assert changed == {name for name in before if "-task" in name}
+    settings = after["vgg11_bn/0-task"].settings
+    assert (settings["options"]["width"], settings["recipe"]["epochs"]) == (0.125, 2)
+
+
 def test_bad_words_are_refused_before_any_work(run: Any, tmp_path: Path) -> None:  # noqa: F811
     places = ["--scale", "smoke", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
     for words, said in (
         (["fig77"], "did you mean fig7?"),
         (["fig7", "--set", "fig7.wide=3"], "(did you mean width?)"),
+        (["fig4", "--set", "fig4.task.widht=3"], "settings of fig4.task are networks, width,"),
+        (["fig4", "--set", "fig4.task=3"], "must name one of fig4.task's own settings, such as fig4.task.networks"),
+        (["fig7", "--set", "fig7.width.x=3"], "--set must end with fig7.width, which has no settings of its own"),
         (["fig7", "--set", "width=3"], "--set must be like fig7.width=256"),
         (["fig7", "--set", "fig3.width=0.5"], "--set must change one of the studies asked for, fig7; got fig3"),
         (["fig7", "--device", "tpu"], "--device must be cpu or cuda; got 'tpu'"),

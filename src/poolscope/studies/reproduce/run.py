@@ -77,7 +77,7 @@ def plan(
         names: of studies; none: all.
         scale: of their settings.
         sources: where images are, and what computes.
-        changes: other values of settings, by study and field.
+        changes: other values of settings, by study and field; of a field that has settings of its own, a mapping.
 
     Raises:
         ValueError: an unknown study, or a setting that there is not, or a value out of range.
@@ -90,7 +90,7 @@ def plan(
     for name in chosen:
         study = find(name)
         base = study.scales[scale]
-        settings = validated(type(base), {**base.model_dump(), **(changes or {}).get(name, {})}, name)
+        settings = validated(type(base), _changed(base.model_dump(), (changes or {}).get(name, {})), name)
         part = Part(study, settings)
         try:
             part.jobs = study.runs(settings, sources)
@@ -98,6 +98,15 @@ def plan(
             part.reason = str(error)
         parts.append(part)
     return parts
+
+
+def _changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those that are changed, mappings of settings field by field."""
+    found = dict(values)
+    for field_name, value in changes.items():
+        own = found.get(field_name)
+        found[field_name] = _changed(own, value) if isinstance(own, dict) and isinstance(value, Mapping) else value
+    return found
 
 
 def reproduce(

@@ -1,4 +1,4 @@
-"""Networks of today on the same images: a ResNet, a ConvNeXt, a ViT and a Swin, small and briefly trained."""
+"""Networks of today on the same images: a ResNet, a ConvNeXt, a ViT and a Swin, small, or with weights of yours."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poolscope.report import Panel, plot_quantity
+from poolscope.sensitivity import read_result
 from poolscope.studies.reproduce.catalogue.networks import DISPLACEMENTS
 from poolscope.studies.reproduce.claim import PUBLISHED
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import NotRun, Settings, Sources, Study, Tables
+from poolscope.studies.reproduce.work.given import given
 from poolscope.studies.reproduce.work.training import training
 from poolscope.training.finished import read_run
 
@@ -39,11 +41,16 @@ _NETWORKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+_GIVEN = "-given"  # behind the name of a network from a file
+_EPOCHS = {"initial": 0, "trained": 1}  # of such a network: all that counts is which comes before
+
+
 class Modern(Settings):
     """Networks on the images.
 
     Attributes:
-        networks: of resnet18, convnext, vit, swin.
+        networks: of resnet18, convnext, vit, swin, trained small.
+        weights: files of networks of yours, which `write_weights` made, measured beside; as trained as they are.
         seeds: one run each.
         train_images: learn from so many, or all.
         epochs: of the recipe "laptop".
@@ -52,6 +59,7 @@ class Modern(Settings):
     """
 
     networks: tuple[str, ...]
+    weights: tuple[str, ...] = ()
     seeds: tuple[int, ...]
     train_images: int | None
     epochs: int
@@ -81,6 +89,11 @@ def _runs(settings: Modern, sources: Sources) -> dict[str, Job]:
                 measure_at=[0, "last"],
                 measure={"images": settings.measured, "displacement": list(DISPLACEMENTS), "layers": "auto"},
             )
+    for file in settings.weights:
+        name = f"{Path(file).stem}{_GIVEN}"
+        if name in found:
+            raise ValueError(f"files of weights must have names of their own, they name the networks; got {name} twice")
+        found[name] = given(file, sources, displacement=DISPLACEMENTS, images=settings.measured)
     return found
 
 
@@ -89,6 +102,11 @@ def _tables(settings: Modern, found: Mapping[str, Path]) -> dict[str, pd.DataFra
 
     outcomes, measured = [], []
     for name, folder in found.items():
+        if name.endswith(_GIVEN):
+            table = read_result(folder / "measurement.parquet").table
+            network, epoch = name.removesuffix(_GIVEN), table["variant"].map(_EPOCHS)
+            measured.append(table.assign(network=network, seed=settings.seeds[0], epoch=epoch))
+            continue
         network, _, seed = name.partition("/")
         run = read_run(folder)
         first: dict[str, Any] = {"network": network, "seed": int(seed)}
@@ -112,8 +130,8 @@ def _panels(tables: Tables) -> list[Panel]:
             panels.append(
                 Panel(
                     f"{network}-{quantity}",
-                    f"{quantity} along {network}, small and briefly trained, at {PUBLISHED} px (true rms; cutoff 3); "
-                    "one training seed, bands: 95 % over images. Dotted: before training.",
+                    f"{quantity} along {network}, {_how(tables, str(network))}, at {PUBLISHED} px of 32 (true rms; "
+                    "cutoff 3); bands: 95 % over images. Dotted: before training.",
                     (4.4, 3.8),
                     lambda ax, own=own, quantity=quantity: plot_quantity(own, quantity, ax=ax),  # type: ignore[misc]
                 )
@@ -122,18 +140,32 @@ def _panels(tables: Tables) -> list[Panel]:
 
 
 def _words(tables: Tables) -> Sequence[str]:
-    said = ["All networks are small and briefly trained: what they show is not what their published sizes would."]
+    said = []
+    if "outcomes" in tables:
+        said.append("Networks trained here are small and briefly trained: not what their published sizes would show.")
     if "sensitivity" in tables:
         rows = tables["sensitivity"]
         rows = rows[(rows["kind"] == "output") & np.isclose(rows["displacement"], PUBLISHED)]
-        errors = tables["outcomes"].groupby("network")["best_test_error"].mean()
         for network, own in rows.groupby("network", sort=False):
             before, after = (own[own["epoch"] == 0]["R"], own[own["epoch"] > 0]["R"])
             said.append(
-                f"{network}: test error {errors[network]:.1%}; R of the output {_middle(before):.3g} before and "
-                f"{_middle(after):.3g} after training, at {PUBLISHED} px."
+                f"{network}, {_how(tables, str(network))}: R of the output {_middle(before):.3g} before and "
+                f"{_middle(after):.3g} after training, at {PUBLISHED} px of 32."
             )
     return said
+
+
+def _how(tables: Tables, network: str) -> str:
+    """Say how a network was trained."""
+    outcomes = tables.get("outcomes")
+    own = outcomes[outcomes["network"] == network] if outcomes is not None else None
+    if own is None or own.empty:
+        return "as its file of weights has it"
+    return f"small and briefly trained (test error {own['best_test_error'].mean():.1%}, {_seeds(own)})"
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    return "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
 
 
 def _middle(values: pd.Series) -> float:
@@ -146,7 +178,8 @@ STUDY = Study(
     title="Networks of today",
     source="",
     shows="D, G and R along a ResNet, a ConvNeXt, a ViT and a Swin, small and briefly trained on the same images: the "
-    "measures need no convolutions.",
+    "measures need no convolutions. Networks of your own can stand beside them: "
+    "--set 'modern.weights=[\"mine.safetensors\"]'.",
     scales={
         "smoke": Modern(
             networks=("resnet18", "vit"), seeds=(0,), train_images=200, epochs=2, measured=30, validation=100

@@ -196,6 +196,7 @@ class SimpleNetworks(Settings):
         swish_seeds: of swish on task 1; 0 for none.
         multiple: M of ReLU on task 1, times the interpolation time.
         tanh_multiple: M of tanh.
+        tanh_changes: other values of the tanh experiment's fields.
         task2_multiple: M of task 2.
         task2_width: channels on task 2.
         task2_length: L of task 2, a power of 2; ξ is a quarter of it, and the last layer has one pixel.
@@ -211,6 +212,7 @@ class SimpleNetworks(Settings):
     swish_seeds: int = Field(ge=0)
     multiple: float = Field(gt=0)
     tanh_multiple: float = Field(gt=0)
+    tanh_changes: dict[str, float] = Field(default_factory=dict)
     task2_multiple: float = Field(gt=0)
     task2_width: int = Field(ge=1)
     task2_length: int = Field(default=128, ge=8)
@@ -220,8 +222,9 @@ class SimpleNetworks(Settings):
 
 SIMPLE_NETWORKS: dict[Scale, SimpleNetworks] = {
     "smoke": SimpleNetworks(
-        width=16, seeds=2, tanh_seeds=1, twice=1, swish_seeds=1, multiple=1.5, tanh_multiple=1.0, task2_multiple=1.5,
-        task2_width=16, task2_length=32, task2_pairs=128, most_epochs=1200,
+        width=16, seeds=2, tanh_seeds=2, twice=1, swish_seeds=1, multiple=1.5, tanh_multiple=1.0,
+        tanh_changes={"lr": 0.02, "ridge": 0.01},  # with its own, so few channels do not fit in 1500 epochs
+        task2_multiple=1.5, task2_width=16, task2_length=32, task2_pairs=128, most_epochs=1200,
     ),
     "laptop": SimpleNetworks(
         width=64, seeds=4, tanh_seeds=3, twice=2, swish_seeds=2, multiple=150.0, tanh_multiple=20.0,
@@ -253,6 +256,7 @@ def simple_networks(
         "channels": settings.width * (2 if which == "twice" else 1),
         "multiple": multiples.get(which, settings.multiple),
         "most_epochs": settings.most_epochs,
+        **(settings.tanh_changes if which == "tanh" else {}),
     }
     if which == "task2":
         length, pairs = settings.task2_length, settings.task2_pairs

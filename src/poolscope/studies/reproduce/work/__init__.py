@@ -2,6 +2,7 @@
 
 from poolscope.studies.reproduce.work import (
     components,
+    given,
     measured,
     noisy,
     pictures,
@@ -23,7 +24,7 @@ WORKS: dict[str, Work] = {
         pooled.WORK,
         pictures.WORK,
         pretrained.WORK,
-        components.WORK, noisy.WORK, pileup.TRAINED, pileup.SIMPLE,
+        components.WORK, given.WORK, noisy.WORK, pileup.TRAINED, pileup.SIMPLE,
     )
 }
 

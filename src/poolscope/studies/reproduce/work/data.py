@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from poolscope.datasets import load_images, open_arrays
+from poolscope.datasets import open_arrays
 from poolscope.tasks import PREFIX
 from poolscope.training import Data, prepare_data
 from poolscope.training.finished import Run
@@ -48,11 +49,18 @@ def measured_images(run: Run, count: int) -> Tensor:
     return data_of(run).measured(count)
 
 
-def folder_images(spec: str, model: Any, count: int) -> Tensor:
-    """Return the first images of a folder or Parquet, sized and normalised for a model."""
-    return load_images(spec, count=count, for_model=model)
-
-
 def exists(path: str | Path) -> bool:
     """Whether a file or folder is there."""
     return Path(path).expanduser().exists()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits; a file that has not changed since is not read again."""
+    status = path.stat()
+    return _digest_of_state(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _digest_of_state(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

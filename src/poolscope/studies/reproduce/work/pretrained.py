@@ -23,6 +23,7 @@ from poolscope.pooling import filter_spectrum, pooling_analysis
 from poolscope.sensitivity import Result
 from poolscope.studies.reproduce.job import Job
 from poolscope.studies.reproduce.study import Sources
+from poolscope.studies.reproduce.work.data import digest_of_file
 from poolscope.studies.reproduce.work.pooled import save_spectrum
 from poolscope.studies.reproduce.work.work import Work
 
@@ -133,7 +134,7 @@ def _do(
         Result(table, analysis.record).save(folder / f"{each}.parquet")
     initial = load_model(f"torchvision:{name}", seed=_SEED)
     save_spectrum(filter_spectrum(model, initial=initial, name=name), folder)
-    digest = _digest_of_file(file.path)
+    digest = digest_of_file(file.path)
     facts = {"model": name, "images": len(images), "pixels": images.shape[-1], "weights_sha256": digest}
     facts["published"] = bool(file.promised) and digest.startswith(file.promised)
     if not facts["published"]:
@@ -164,17 +165,6 @@ def _digest_of_images(spec: str, count: int) -> str:
     digest = hashlib.sha256(f"{tuple(images.shape)} ".encode())
     digest.update(images.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _digest_of_file(path: Path) -> str:
-    status = path.stat()
-    return _digest_of_state(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=32)
-def _digest_of_state(path: Path, size: int, time: int) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def pretrained(
@@ -215,7 +205,7 @@ def pretrained(
     file = weights_file(model, weights)
     if not (file.there or sources.download):
         raise FileNotFoundError(f"weights of {model} must be there, or download=True; no file {file.path}")
-    digest = _digest_of_file(file.path)[:_DIGITS] if file.there else file.promised
+    digest = digest_of_file(file.path)[:_DIGITS] if file.there else file.promised
     settings = {
         "model": model,
         "version": weights,
