@@ -46,12 +46,12 @@ class Claim:
     def expected(self) -> str:
         """The range in words."""
         if self.low == self.high:
-            return f"exactly {self.low:g}"
+            return f"exactly {self.low:.3g}"
         if math.isinf(self.high):
-            return f"above {self.low:g}"
+            return f"above {self.low:.3g}"
         if math.isinf(self.low):
-            return f"below {self.high:g}"
-        return f"{self.low:g} to {self.high:g}"
+            return f"below {self.high:.3g}"
+        return f"{self.low:.3g} to {self.high:.3g}"
 
     def judge(self, estimate: Estimate) -> Verdict:
         """Compare one measured number with the range.
