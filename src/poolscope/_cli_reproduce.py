@@ -46,7 +46,7 @@ def reproduce(
     ] = Scale.smoke,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report/index.html and claims.csv (default: reproduction/SCALE)."),
+        typer.Option(help="Folder for report/index.html, claims.csv, runs.csv (default: reproduction/SCALE)."),
     ] = None,
     store: Annotated[
         Path, typer.Option(help="Folder of finished runs, shared by scales and commands; nothing in it is done twice.")
@@ -108,19 +108,28 @@ def reproduce(
     assert folder is not None
     made_folder(store)
     began = time.monotonic()
+    runs = Store(store)
     found = run(
         parts,
         scale.value,
-        store=Store(store),
+        store=runs,
         executor=executor.value,
         cores=cores,
         memory=memory,
         only_draw=only_draw,
         say=lambda text: print(text, flush=True),
     )
-    record = {"command": command_line(), "scale": scale.value, "seconds": round(time.monotonic() - began)}
+    record = {
+        "command": command_line(),
+        "when": time.strftime("%Y-%m-%d"),
+        "scale": scale.value,
+        "seconds": round(time.monotonic() - began),
+    }
     index = write_site(found, folder / "report", record=record)
     found.claims.to_csv(folder / "claims.csv", index=False, lineterminator="\n")
+    done = runs.index()
+    used = done["key"].isin({key for part in found.parts for key in part.ended})
+    done[used].to_csv(folder / "runs.csv", index=False, lineterminator="\n")
     _show(found.claims)
     for part in parts:
         if part.reason:

@@ -34,6 +34,9 @@ def test_everything_that_needs_no_download_runs_is_judged_and_shown(tmp_path: Pa
     claims = pd.read_csv(tmp_path / "out" / "claims.csv")
     assert set(claims["claim"]) == {claim.identifier for claim in CLAIMS}
     assert set(claims["verdict"]) <= {"reproduced", "not reproduced", "inconclusive", "not run"}
+    runs = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert set(runs["key"]) == {folder.name for folder in (tmp_path / "store" / "runs").iterdir()}
+    assert (runs["seconds"] > 0).all()
     report = tmp_path / "out" / "report"
     index = (report / "index.html").read_text()
     for name in names_of_all():
