@@ -183,6 +183,9 @@ def test_the_time_left_follows_what_jobs_have_taken(tmp_path: Path) -> None:
     _, said = play([job(1), job(2), job(3)], played, tmp_path, lambda each: 100.0)
     assert said[0] == f"[1/3] {job(1).key}: done in 17 min; about 33 min left"
     assert said[-1].endswith("done in 1 s")
+    resumed = Played({job(4).key: [Outcome(job(4).key, "done", 1.0, resumed=True)]})
+    _, said = play([job(4), job(5)], resumed, tmp_path, lambda each: 120.0)
+    assert said[0].endswith("about 2 min left"), "the rest of a run says nothing of what whole ones take"
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -245,8 +245,12 @@ def test_killed_before_any_change_the_next_attempt_comes_to_the_same(tmp_path: P
         store = Store(folder, say=lambda text: None)
         if store.check(SECOND.key):
             assert contents(folder) == expected, f"passes for finished, killed after {moments} changes"
-        assert perform(str(folder), SECOND.plain()).status == "done"
+        ended = perform(str(folder), SECOND.plain())
+        assert ended.status == "done"
         assert store.check(SECOND.key)
+        if ended.seconds:
+            assert ended.resumed == (attempts(folder)[SECOND.key] > 1)
+            assert store.done(SECOND.key)["attempts"] == attempts(folder)[SECOND.key]
         assert contents(folder) == expected, f"killed after {moments} changes"
         assert attempts(folder, "ended")[SECOND.key] <= 1
         assert not [path for path in (folder / "runs").rglob(".*") if path.is_file()]

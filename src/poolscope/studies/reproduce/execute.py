@@ -152,7 +152,8 @@ class _Execution:
     def _end(self, outcome: Outcome) -> None:
         if outcome.status == "failed":
             self.failures[outcome.key] = Failure(outcome.key, outcome.message)
-        self.clock.end(outcome.key, outcome.seconds if outcome.status == "done" else 0.0)
+        whole = outcome.status == "done" and not outcome.resumed
+        self.clock.end(outcome.key, outcome.seconds if whole else 0.0)
         self.bar.advance(1)
         self.say(_said(outcome, self.clock, self.total))
 
@@ -167,7 +168,7 @@ class _Clock:
         self.ended = 0
 
     def end(self, key: str, seconds: float) -> None:
-        """Note a job that has ended, and what it took; 0 if it was not done here."""
+        """Note a job that has ended, and what it took; 0 if it was not done here, or not in whole."""
         estimate = self.left.pop(key)
         self.ended += 1
         if seconds:

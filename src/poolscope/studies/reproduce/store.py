@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _DONE = "done.json"
 _NOT_KEPT = {_DONE, "log.txt", "failure.txt"}
-_COLUMNS = ["key", "work", "seconds", "bytes", "threads", "device", "needs", "settings"]
+_COLUMNS = ["key", "work", "seconds", "attempts", "bytes", "threads", "device", "needs", "settings"]
 
 
 class Store:
@@ -54,7 +54,10 @@ class Store:
         return (self.path(key) / _DONE).is_file()
 
     def done(self, key: str) -> dict[str, Any]:
-        """Return what was noted at the end of a run: ``seconds``, ``cpu_seconds``, ``environment`` and ``files``."""
+        """Return what was noted at the end of a run.
+
+        ``seconds`` and ``cpu_seconds`` of its last attempt, ``attempts``, ``environment`` and ``files``.
+        """
         found: dict[str, Any] = json.loads((self.path(key) / _DONE).read_text())
         return found
 
@@ -116,7 +119,7 @@ class Store:
         _write(folder / _DONE, {"key": key, **facts, "files": files})
 
     def index(self) -> pd.DataFrame:
-        """Return the finished runs, made from their folders: ``key``, ``work``, ``seconds``, ``bytes``, …
+        """Return the finished runs, made from their folders: ``key``, ``work``, ``seconds`` of the last attempt, …
 
         Those whose JSON is damaged are left out, which is said.
         """
@@ -138,6 +141,7 @@ class Store:
             "key": folder.name,
             "work": job["work"],
             "seconds": done.get("seconds"),
+            "attempts": done.get("attempts"),
             "bytes": sum((folder / name).stat().st_size for name in done["files"] if (folder / name).is_file()),
             "threads": job["threads"],
             "device": job["device"],

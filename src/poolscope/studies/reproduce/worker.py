@@ -16,6 +16,7 @@ from typing import Any, Literal
 from poolscope.studies.reproduce.store import Store
 
 _LITTLE = 2**20  # bytes left of a disk that is full
+_BEGUN = ": begun by process "  # in the log, once an attempt
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Outcome:
             other job can be done either.
         seconds: this attempt took; 0 if it was done before.
         message: why it failed, in a line.
+        resumed: whether it went on from an interrupted attempt, so that ``seconds`` are of a part of it.
     """
 
     key: str
     status: Literal["done", "busy", "failed", "stopped"]
     seconds: float = 0.0
     message: str = ""
+    resumed: bool = False
 
 
 def perform(store_folder: str, job: dict[str, Any]) -> Outcome:
@@ -67,7 +70,9 @@ def perform(store_folder: str, job: dict[str, Any]) -> Outcome:
     except Exception as unforeseen:  # such as a file system without locks
         error = unforeseen
     seconds = time.monotonic() - began
-    return Outcome(key, "done", seconds) if error is None else Outcome(key, "failed", seconds, _line(error))
+    if error is not None:
+        return Outcome(key, "failed", seconds, _line(error))
+    return Outcome(key, "done", seconds, resumed=store.done(key).get("attempts", 1) > 1)
 
 
 def _attempt(store: Store, job: dict[str, Any]) -> BaseException | None:
@@ -80,12 +85,13 @@ def _attempt(store: Store, job: dict[str, Any]) -> BaseException | None:
 
     folder = store.begin(job)
     began, cpu = time.monotonic(), time.process_time()
+    attempts = 1 + _attempts(folder / "log.txt")
     with (folder / "log.txt").open("a") as log:
 
         def say(text: str) -> None:
             print(text, file=log, flush=True)
 
-        say(f"{_now()}: begun by process {os.getpid()} of {platform.node()}")
+        say(f"{_now()}{_BEGUN}{os.getpid()} of {platform.node()}")
         try:
             with threads_of(job["threads"]):
                 _do(store, job, folder, say)
@@ -98,9 +104,15 @@ def _attempt(store: Store, job: dict[str, Any]) -> BaseException | None:
             return error
         where = {**environment(), "cores": os.cpu_count(), "device": _device_name(job["device"])}
         taken = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
-        store.end(job["key"], **{name: round(value, 3) for name, value in taken.items()}, environment=where)
+        taken = {name: round(value, 3) for name, value in taken.items()}
+        store.end(job["key"], **taken, attempts=attempts, environment=where)
         say(f"{_now()}: ended")
     return None
+
+
+def _attempts(log: Path) -> int:
+    """Return how many attempts a log tells of."""
+    return log.read_text().count(_BEGUN) if log.exists() else 0
 
 
 def _do(store: Store, job: dict[str, Any], folder: Path, say: Callable[[str], object]) -> None:
