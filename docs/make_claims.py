@@ -61,15 +61,16 @@ def page(claims: pd.DataFrame | None = None) -> str:
 
     judged = {} if claims is None else {entry["claim"]: entry for entry in entries(claims)}
     lines = [_INTRODUCTION.rstrip(), "", _provenance(claims), ""]
-    lines += ["| claim | the paper, in our words | where |" + (" verdict | measured, 95 % |" if judged else "")]
+    lines += ['<div class="words" markdown>', ""]
+    lines += ["| claim |" + (" verdict | measured, 95 % |" if judged else "") + " the paper, in our words | where |"]
     lines += ["|---|---|---|" + ("---|---|" if judged else "")]
     for claim in CLAIMS:
         name = f"[{claim.identifier}](#{claim.identifier.lower()})"
-        cells = [name, _plain(claim.sentence), _plain(claim.source)]
-        if judged:
-            entry = judged.get(claim.identifier)
-            cells += [_short(entry), _measured(entry)]
+        entry = judged.get(claim.identifier)
+        cells = [name, *([_short(entry), _measured(entry)] if judged else [])]
+        cells += [_plain(claim.sentence), _plain(claim.source)]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "</div>"]
     for study in names_of_all():
         own = [claim for claim in CLAIMS if claim.study == study]
         if own:

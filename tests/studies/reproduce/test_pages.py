@@ -22,7 +22,6 @@ from poolscope.sensitivity import read_result
 from poolscope.studies.reproduce.claim import AMPLITUDES, Claim, Estimate
 from poolscope.studies.reproduce.execute import Failure
 from poolscope.studies.reproduce.job import Job
-from poolscope.studies.reproduce.markdown import claims_markdown
 from poolscope.studies.reproduce.pages import write_site
 from poolscope.studies.reproduce.run import Part, Reproduction, _rows, claims_table
 from poolscope.studies.reproduce.study import Settings, Study
@@ -236,19 +235,6 @@ def test_one_study_that_cannot_be_drawn_does_not_stop_the_others(reproduction: R
 def test_the_folder_of_the_folder_must_exist(reproduction: Reproduction, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"the folder of report must exist; .*nowhere is not a folder"):
         write_site(reproduction, tmp_path / "nowhere" / "report", record={})
-
-
-def test_claims_in_markdown(reproduction: Reproduction) -> None:
-    lines = claims_markdown(reproduction.claims).splitlines()
-    assert lines[3:7] == [
-        "| D falls as A to the power -2. | equation (5) |  | ✓ reproduced |  | −2 (−2.1 to −1.9) |",
-        "| VGGs too. | figure C6 |  | – not run |  |  |",
-        "| Filters are positive. | table \\| C2 |  | ✗ not reproduced |  | −0.2 (−0.3 to −0.1) |",
-        "| All layers are alike. | section 4 |  | ? inconclusive |  | layer 5: 0.05 (no interval) |",
-    ]
-    assert lines[2].endswith("| section 2 | ✓ | ✗ not reproduced | ? | 0.123 (0.1 to 0.15) |")
-    assert "&lt;script&gt;" in lines[2]
-    assert all(line.count("|") - line.count("\\|") == 7 for line in lines[:7])
 
 
 @pytest.fixture
