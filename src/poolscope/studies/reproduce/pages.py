@@ -180,7 +180,7 @@ def _write_study(
         seeds = settings["seeds"]
         facts.append(("Seeds", str(len(seeds) if isinstance(seeds, list) else seeds)))
     facts += [("Computing", study["time"] or "nothing to run"), *_machines(part.ended)]
-    runs = _runs(part)
+    runs = Table(f"Runs of {part.study.name}", _runs(part), words="By their keys in the store.")
     neighbours = [{"label": _short(each), "href": f"../{each['href']}"} if each else None for each in (before, after)]
     write_html(
         own / "index.html",
@@ -203,7 +203,7 @@ def _write_study(
         settings=_facts(settings),
         command=command,
         tables=[_table(name, table, number) for number, (name, table) in enumerate(part.tables.items(), 1)],
-        runs=table_to_html(Table(f"Runs of {part.study.name}", runs, words="By their keys in the store."), 0),
+        runs=table_to_html(runs, 0) if part.jobs else None,
         tables_first=part.study.source.startswith("Table"),
         before=neighbours[0],
         after=neighbours[1],
@@ -324,7 +324,7 @@ def _value(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_value(each)}" for name, each in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value)) or "none"
     if isinstance(value, bool):
