@@ -52,16 +52,18 @@ class FigureC6(Settings):
 
 
 def _runs(settings: FigureC6, sources: Sources) -> dict[str, Job]:
-    if sources.imagenet is None:
-        raise NotRun(f"photographs of ImageNet are missing, no option names their folder; {_IMAGES}")
-    path = sources.imagenet.partition(":")[2]
-    if not exists(path or sources.imagenet):
-        raise NotRun(f"photographs of ImageNet are missing, there is no {path or sources.imagenet}; {_IMAGES}")
+    lacking = []
+    path = (sources.imagenet or "").partition(":")[2] or sources.imagenet
+    if path is None or not exists(path):
+        where = "no option names their folder" if path is None else f"there is no {path}"
+        lacking.append(f"photographs of ImageNet are missing, {where}; {_IMAGES}.")
     files = {name: weights_file(name, settings.weights) for name in settings.networks}
     at_hand = [name for name, file in files.items() if file.there or sources.download]
     if not at_hand:
-        lacking = "; ".join(_lacking(name, settings.weights) for name in files)
-        raise NotRun(f"no network's weights are there: {lacking}. --download fetches them. {_LENET}")
+        names = "; ".join(_lacking(name, settings.weights) for name in files)
+        lacking.append(f"No network's weights are there: {names}. --download fetches them.")
+    if lacking:
+        raise NotRun(" ".join([*lacking, _LENET]))
     return {
         f"{name}{_ENDING}": pretrained(
             name,
