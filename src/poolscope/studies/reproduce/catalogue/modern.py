@@ -105,7 +105,7 @@ def _tables(settings: Modern, found: Mapping[str, Path]) -> dict[str, pd.DataFra
         if name.endswith(_GIVEN):
             table = read_result(folder / "measurement.parquet").table
             network, epoch = name.removesuffix(_GIVEN), table["variant"].map(_EPOCHS)
-            measured.append(table.assign(network=network, seed=settings.seeds[0], epoch=epoch))
+            measured.append(table.assign(network=network, seed=min(settings.seeds), epoch=epoch))
             continue
         network, _, seed = name.partition("/")
         run = read_run(folder)
