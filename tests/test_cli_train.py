@@ -96,9 +96,13 @@ def test_ctrl_c_exits_with_130_and_goes_on_to_the_same_weights(run, tmp_path, mo
             signal.raise_signal(signal.SIGINT)
         return advance(self)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Learner, "advance", interrupted)
-        code, _, err = run(*words, str(tmp_path / "cut"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Learner, "advance", interrupted)
+            code, _, err = run(*words, str(tmp_path / "cut"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (code, err) == (130, "poolscope: interrupted\n")
     assert not (tmp_path / "cut" / "seed-0" / "outcome.json").exists()
     code, printed, _ = run(*words, str(tmp_path / "cut"))

@@ -126,7 +126,7 @@ def _refuse_code(weights: Any) -> None:
         ValueError: it holds something else.
     """
     try:
-        torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
+        weights.get_state_dict(check_hash=True, weights_only=True)
     except pickle.UnpicklingError as error:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
         raise ValueError(f"weights must be numbers only, and reading {file} would run code; remove it") from error
