@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,7 @@ def _runs(settings: FigureC6, sources: Sources) -> dict[str, Job]:
     files = {name: weights_file(name, settings.weights) for name in settings.networks}
     at_hand = [name for name, file in files.items() if file.there or sources.download]
     if not at_hand:
-        names = "; ".join(_lacking(name, settings.weights) for name in files)
-        lacking.append(f"No network's weights are there: {names}. --download fetches them.")
+        lacking.append(f"No network's weights are there: {_lacking(files, settings.weights)}; --download fetches them.")
     if lacking:
         raise NotRun(" ".join([*lacking, _LENET]))
     return {
@@ -77,11 +76,12 @@ def _runs(settings: FigureC6, sources: Sources) -> dict[str, Job]:
     }
 
 
-def _lacking(name: str, weights: str) -> str:
-    """Say which file is missing, and where it comes from."""
-    file = weights_file(name, weights)
-    folder = str(file.path.parent).replace(str(Path.home()), "~", 1)
-    return f"{name} needs {file.path.name} in {folder}, from {file.url}"
+def _lacking(names: Iterable[str], weights: str) -> str:
+    """Say which files are missing, where they belong, and where they come from."""
+    files = [weights_file(name, weights) for name in names]
+    folder = str(files[0].path.parent).replace(str(Path.home()), "~", 1)
+    address = files[0].url.rpartition("/")[0]  # that of all of torchvision's
+    return f"{', '.join(file.path.name for file in files)} in {folder}, from {address}"
 
 
 def _tables(settings: FigureC6, found: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
@@ -101,7 +101,7 @@ def _tables(settings: FigureC6, found: Mapping[str, Path]) -> dict[str, pd.DataF
 def _why(name: str, weights: str) -> str:
     if weights_file(name, weights).there:
         return "its run did not end well"
-    return f"{_lacking(name, weights)}; --download fetches it"
+    return f"its weights are missing, {_lacking([name], weights)}; --download fetches them"
 
 
 def _panels(tables: Tables) -> list[Panel]:
