@@ -88,7 +88,10 @@ def reproduction() -> Reproduction:
             settings=Numbers(width=16),
             jobs={"network": first, "measured": measured, "other": second},
             tables={"numbers": TABLE, "long": pd.DataFrame({"x": range(41)})},
-            ended={job.key: {"seconds": 30.0, "environment": environment} for job in (first, measured)},
+            ended={
+                first.key: {"seconds": 30.0, "attempts": 3, "environment": environment},
+                measured.key: {"seconds": 30.0, "environment": environment},
+            },
             reason=f"1 of 3 runs are missing {EVIL}",
         ),
         part(
@@ -133,6 +136,10 @@ class Links(HTMLParser):
                 self.targets.append(str(value))
             elif name in ("src", "srcset"):
                 self.sources.append(str(value))
+
+
+def test_time_is_that_of_last_attempts(site: Path) -> None:
+    assert "60 s, runs one after another; of 1 interrupted run the last attempt" in site.read_text()
 
 
 def test_pages_refer_to_what_is_there_and_load_nothing(site: Path) -> None:

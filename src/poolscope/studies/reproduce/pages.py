@@ -127,7 +127,7 @@ def _write_index(
         ("Scale", reproduction.scale),
         ("Studies", f"{sum(bool(study['href']) for study in studies)} of {len(studies)}"),
         ("Runs", f"{len(ended)} done" + (f", {len(reproduction.failures)} not" if reproduction.failures else "")),
-        ("Computing", f"{duration(_seconds(ended))}, runs one after another"),
+        ("Computing", f"{duration(_seconds(ended))}, runs one after another{_interrupted(ended)}"),
         *_machines(ended),
         *_facts(_timed(record)),
     ]
@@ -291,6 +291,12 @@ def _ended(parts: Sequence[Part]) -> dict[str, dict[str, Any]]:
 
 def _seconds(ended: Mapping[str, Mapping[str, Any]]) -> float:
     return sum((float(facts.get("seconds", 0.0)) for facts in ended.values()), 0.0)
+
+
+def _interrupted(ended: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say that the seconds of interrupted runs are those of their last attempt."""
+    number = sum(facts.get("attempts", 1) > 1 for facts in ended.values())
+    return f"; of {number} interrupted {'run' if number == 1 else 'runs'} the last attempt" if number else ""
 
 
 def _machines(ended: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

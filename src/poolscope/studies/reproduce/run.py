@@ -33,7 +33,7 @@ class Part:
         jobs: its runs by name; empty if it could not be planned.
         reason: why it was not run, or not in whole.
         tables: made of its finished runs.
-        ended: of each finished run, and of those it builds on, by key: its ``seconds`` and ``environment``.
+        ended: of each finished run, and of those it builds on, by key: its ``seconds``, ``attempts``, ``environment``.
         claims: those it decides, one row a part: the columns of `claims_table`.
     """
 
@@ -181,7 +181,7 @@ def _finish(part: Part, store: Store, undone: Mapping[str, str], scale: Scale) -
         part.reason = f"{len(failed)} of {len(part.jobs)} runs are missing, such as {first}: {failed[first]}"
     for key in in_order(done.values()):
         noted = store.done(key)
-        part.ended[key] = {name: noted[name] for name in ("seconds", "environment") if name in noted}
+        part.ended[key] = {name: noted[name] for name in ("seconds", "attempts", "environment") if name in noted}
     estimates: dict[str, list[Estimate]] = {}
     if done or (not part.jobs and not part.reason):
         part.tables = part.study.tables(part.settings, {name: store.path(job.key) for name, job in done.items()})
