@@ -11,6 +11,7 @@ from PIL import Image
 
 import poolscope as ps
 from poolscope.cli import main
+from poolscope.studies import findings
 
 QUICK = ["--in-channels", "1", "--count", "6"]
 MODEL = ["measure", "poolscope:minivgg", *QUICK]
@@ -26,6 +27,15 @@ def run(monkeypatch, capsys):
         return int(left.value.code or 0), captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave out pictures and pages, which take most of the time and which other tests look at, until it is undone."""
+    with monkeypatch.context() as patched:
+        patched.setattr(findings, "save_panels", lambda panels, folder: [])
+        patched.setattr(findings, "write_report", lambda path, **rest: path)
+        yield patched
 
 
 def write_images(folder: Path, *colours: int, size: int = 32) -> Path:
@@ -48,9 +58,10 @@ def test_measure_prints_every_layer_and_writes_table_and_pictures(run, tmp_path)
     assert "poolscope:minivgg" in (tmp_path / "a" / "b" / "report.html").read_text()
 
 
-def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path):
+def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path, monkeypatch):
     from poolscope.networks import write_weights
 
+    monkeypatch.setattr(findings, "save_panels", lambda panels, folder: [])  # those of the page are enough
     write_weights(ps.load_model("poolscope:minivgg", in_channels=1, seed=1), tmp_path / "initial.safetensors")
     words = ("--shuffle", "2", "--shuffle-mode", "shared", "--recalibrate", "--keep-colours")
     words += ("--controls", "mean_channel", "--remark", "Seen <here>.")
@@ -78,9 +89,10 @@ def test_measure_with_shuffles_tells_spatial_pooling_apart(run, tmp_path):
     assert shares["R_shuffled"].tolist() == pytest.approx(expected["R_shuffled"].tolist(), rel=1e-4)
 
 
-def test_report_puts_saved_results_side_by_side(run, tmp_path):
+def test_report_puts_saved_results_side_by_side(run, tmp_path, no_pictures):
     for name, seed in (("one", "0"), ("two", "1")):
         assert run(*MODEL, "--seed", seed, "--shuffle", "2", "--out", str(tmp_path / name))[0] == 0
+    no_pictures.undo()
     code, out, err = run("report", str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "both"))
     assert code == 0, err
     assert "minivgg (one)" in out
@@ -106,7 +118,7 @@ def test_spectrum_prints_and_writes_every_convolution(run, tmp_path):
     assert "alexnet" in (tmp_path / "report.html").read_text()
 
 
-def test_measure_options_reach_the_library(run, tmp_path):
+def test_measure_options_reach_the_library(run, tmp_path, no_pictures):
     words = ("--displacement", "0.7", "--cutoff", "2", "--draws", "2", "--seed", "5", "--precision", "float64")
     code, _, _ = run(*MODEL, *words, "--noise", "spectrum", "--layers", "output,features.2", "--out", str(tmp_path))
     assert code == 0
@@ -129,7 +141,7 @@ def test_measure_options_reach_the_library(run, tmp_path):
     )
 
 
-def test_published_protocol_is_the_authors_temperature_in_float64(run, tmp_path):
+def test_published_protocol_is_the_authors_temperature_in_float64(run, tmp_path, no_pictures):
     assert run(*MODEL, "--protocol", "published", "--out", str(tmp_path))[0] == 0
     record = ps.read_result(tmp_path / "measurement.parquet").record
     assert record["precision"] == "float64"
@@ -197,12 +209,12 @@ def test_an_interrupt_exits_with_130(run, monkeypatch):
     assert run(*MODEL)[0] == 130
 
 
-def test_two_processes_give_the_table_of_one(tmp_path):
+def test_two_processes_give_the_table_of_one(run, tmp_path, no_pictures):
     words = ["measure", "poolscope:minivgg", "--in-channels", "1", "--count", "101", "--precision", "float64", "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "poolscope"]
-    for start, name in (([sys.executable, "-m", "poolscope"], "one"), (torchrun, "two")):
-        subprocess.run([*start, *words, str(tmp_path / name)], check=True, env=environment, capture_output=True)
+    assert run(*words, str(tmp_path / "one"))[0] == 0
+    subprocess.run([*torchrun, *words, str(tmp_path / "two")], check=True, env=environment, capture_output=True)
     one, two = (ps.read_result(tmp_path / name / "measurement.parquet").table for name in ("one", "two"))
     for column in ("D", "D_se", "G", "G_se", "R", "spread"):
         assert two[column].tolist() == pytest.approx(one[column].tolist(), rel=1e-9), column
